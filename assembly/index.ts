@@ -1,0 +1,2 @@
+export { arenaStart } from "./memory";
+export { allFinite, addTo, copyRows } from "./elementwise";

@@ -1,0 +1,95 @@
+import { OptionError } from "./errors.ts";
+
+/**
+ * Doors of the public API: every option object is checked here, so that the
+ * wording of errors lives in one place.
+ */
+
+/** Edit distance of two names, for "did you mean". */
+function distance(a: string, b: string): number {
+  let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j++)
+      row[j] = Math.min(row[j - 1] + 1, previous[j] + 1, previous[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
+    previous = row;
+  }
+  return previous[b.length];
+}
+
+/** `; did you mean "x"?` for the known name nearest to `name`, or nothing. */
+export function suggestion(name: string, known: readonly string[]): string {
+  const plain = (s: string) => s.toLowerCase().replace(/[^a-z0-9]/g, "");
+  let best = "";
+  let least = Math.max(2, Math.floor(name.length / 3)) + 1;
+  for (const candidate of known) {
+    const d = distance(plain(name), plain(candidate));
+    if (d < least) {
+      least = d;
+      best = candidate;
+    }
+  }
+  return best ? `; did you mean "${best}"?` : `; known: ${known.join(", ")}`;
+}
+
+/** A value as it appears in an error message. */
+export function shown(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "function") return "a function";
+  if (value === null || typeof value !== "object") return String(value);
+  const text = Array.isArray(value) ? `[${value.slice(0, 8).map(shown).join(", ")}${value.length > 8 ? ", ..." : ""}]` : undefined;
+  return text ?? value.constructor?.name ?? "an object";
+}
+
+/**
+ * Refuses options that nobody declared.
+ *
+ * @throws OptionError naming the option and the nearest known one
+ */
+export function checkOptions(where: string, options: unknown, known: readonly string[]): void {
+  if (options === undefined) return;
+  if (options === null || typeof options !== "object" || Array.isArray(options))
+    throw new OptionError(`${where}: options must be an object, got ${shown(options)}`);
+  for (const name of Object.keys(options))
+    if (!known.includes(name)) throw new OptionError(`${where}: unknown option "${name}"${suggestion(name, known)}`);
+}
+
+/** One of a list of names. */
+export function oneOf<T extends string>(where: string, name: string, value: unknown, known: readonly T[]): T {
+  if (typeof value !== "string" || !known.includes(value as T))
+    throw new OptionError(
+      `${where}: "${name}" must be one of ${known.map((k) => `"${k}"`).join(", ")}, got ${shown(value)}` +
+        (typeof value === "string" ? suggestion(value, known).replace(/^; known.*/, "") : ""),
+    );
+  return value as T;
+}
+
+/** A whole number in [min, max]. */
+export function integer(where: string, name: string, value: unknown, min: number, max = 2 ** 31 - 1): number {
+  if (typeof value !== "number" || !Number.isInteger(value) || value < min || value > max)
+    throw new OptionError(
+      `${where}: "${name}" must be a whole number${max === 2 ** 31 - 1 ? ` of at least ${min}` : ` from ${min} to ${max}`}, got ${shown(value)}`,
+    );
+  return value;
+}
+
+/** Bounds of a real option, as written in its message: "[0, 1)", "(0, inf)". */
+export function real(where: string, name: string, value: unknown, range: string): number {
+  const match = /^([[(])\s*(\S+),\s*(\S+?)([\])])$/.exec(range);
+  if (!match) throw new Error(`bad range ${range}`);
+  const bound = (s: string) => (s === "inf" ? Infinity : s === "-inf" ? -Infinity : Number(s));
+  const [low, high] = [bound(match[2]), bound(match[3])];
+  const inside =
+    typeof value === "number" &&
+    !Number.isNaN(value) &&
+    (match[1] === "[" ? value >= low : value > low) &&
+    (match[4] === "]" ? value <= high : value < high);
+  if (!inside) throw new OptionError(`${where}: "${name}" must be in ${range}, got ${shown(value)}`);
+  return value as number;
+}
+
+/** True or false, nothing that merely looks like it. */
+export function flag(where: string, name: string, value: unknown): boolean {
+  if (typeof value !== "boolean") throw new OptionError(`${where}: "${name}" must be true or false, got ${shown(value)}`);
+  return value;
+}
