@@ -37,3 +37,20 @@ export function copyRows(y: usize, x: usize, rows: i32, n: i32, yStride: i32, xS
     x += bytes(xStride);
   }
 }
+
+/** y = 0, f32[n]. */
+export function zero(y: usize, n: i32): void {
+  memory.fill(y, 0, bytes(n));
+}
+
+/** x *= factor, f32[n]. */
+export function scale(x: usize, n: i32, factor: f32): void {
+  const f = f32x4.splat(factor);
+  for (let end = x + bytes(n); x < end; x += 16) v128.store(x, f32x4.mul(v128.load(x), f));
+}
+
+/** x = clip(x, −limit, limit), f32[n]; NaN stays. */
+export function clipValue(x: usize, n: i32, limit: f32): void {
+  const high = f32x4.splat(limit), low = f32x4.splat(-limit);
+  for (let end = x + bytes(n); x < end; x += 16) v128.store(x, f32x4.pmin(f32x4.pmax(v128.load(x), low), high));
+}

@@ -1,2 +1,24 @@
-export { arenaStart } from "./memory";
-export { allFinite, addTo, copyRows } from "./elementwise";
+export { arenaStart, fuses } from "./memory";
+export { addTo, allFinite, clipValue, copyRows, scale, zero } from "./elementwise";
+export { gemm, gemmTransposed, gemmTransposedScratch } from "./gemm";
+export { addRows, packPanels, packRow } from "./pack";
+export {
+  denseBackward, denseForward, denseGradients, denseGradientsSize, densePack, densePackedSize, densePackedTransposedSize,
+  densePackTransposed,
+} from "./dense";
+export {
+  gruBackward, gruChunk, gruForward, gruGatesStride, gruGradients, gruGradientsScratch, gruPack, gruPackedSize,
+  gruPackedTransposedSize, gruPackTransposed,
+} from "./gru";
+export { columnSums, maxAbsolute, sumOfAbsolutes, sumOfSquares } from "./reductions";
+export { activate, activateBackward } from "./activations";
+export { logSoftmax, logSoftmaxBackward, softmax, softmaxBackward } from "./softmax";
+export { layerNorm, layerNormBackward, layerNormBackwardParameters } from "./layer-norm";
+export { embedding, embeddingBackward } from "./embedding";
+export { randomWords } from "./random";
+export { dropout, dropoutMask } from "./dropout";
+export { maskRows, maskRowsBackward, maskTokens } from "./mask";
+export { crossEntropyLogits, crossEntropyProbabilities } from "./cross-entropy";
+export { binaryCrossEntropyLogits, binaryCrossEntropyProbabilities } from "./binary-cross-entropy";
+export { regressionLoss } from "./regression";
+export { adagrad, adam, rmsprop, sgd } from "./optimizers";

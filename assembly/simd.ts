@@ -32,3 +32,31 @@
 /** Bytes of `n` f32 elements. */
 // @ts-ignore: decorator
 @inline export function bytes(n: i32): usize { return <usize>n << 2; }
+
+/**
+ * Lanes of a row's last vector that hold elements: all ones in them, zeros in
+ * the padding. A row has n >= 1 elements.
+ *
+ *   n = 6: lane 0..3 of the last vector = columns 4, 5, padding, padding
+ */
+// @ts-ignore: decorator
+@inline export function lastLanes(n: i32): v128 { return i32x4.gt_s(i32x4.splat(((n - 1) & 3) + 1), i32x4(0, 1, 2, 3)); }
+
+/** Bytes from a row's start to its last vector, the one that `lastLanes` masks. */
+// @ts-ignore: decorator
+@inline export function lastVector(n: i32): usize {
+  assert(n > 0);
+  return bytes((n - 1) & ~3);
+}
+
+/** Sum of the four lanes. */
+// @ts-ignore: decorator
+@inline export function sumLanes(v: v128): f32 {
+  return (f32x4.extract_lane(v, 0) + f32x4.extract_lane(v, 2)) + (f32x4.extract_lane(v, 1) + f32x4.extract_lane(v, 3));
+}
+
+/** Zeros from byte `from` to the end of a row of `stride` elements. */
+// @ts-ignore: decorator
+@inline export function clearFrom(row: usize, from: usize, stride: i32): void {
+  for (const zero = f32x4.splat(0), end = bytes(stride); from < end; from += 16) v128.store(row + from, zero);
+}

@@ -37,7 +37,9 @@ export function shown(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value);
   if (typeof value === "function") return "a function";
   if (value === null || typeof value !== "object") return String(value);
-  const text = Array.isArray(value) ? `[${value.slice(0, 8).map(shown).join(", ")}${value.length > 8 ? ", ..." : ""}]` : undefined;
+  const text = Array.isArray(value)
+    ? `[${value.slice(0, 8).map(shown).join(", ")}${value.length > 8 ? ", ..." : ""}]`
+    : undefined;
   return text ?? value.constructor?.name ?? "an object";
 }
 
@@ -90,6 +92,18 @@ export function real(where: string, name: string, value: unknown, range: string)
 
 /** True or false, nothing that merely looks like it. */
 export function flag(where: string, name: string, value: unknown): boolean {
-  if (typeof value !== "boolean") throw new OptionError(`${where}: "${name}" must be true or false, got ${shown(value)}`);
+  if (typeof value !== "boolean")
+    throw new OptionError(`${where}: "${name}" must be true or false, got ${shown(value)}`);
   return value;
+}
+
+/** Checked options with every default filled in; an option that is undefined counts as absent. */
+export function withDefaults<Options extends object>(
+  where: string,
+  options: Partial<Options> | undefined,
+  defaults: Options,
+): Options {
+  checkOptions(where, options, Object.keys(defaults));
+  const given = Object.entries(options ?? {}).filter(([, value]) => value !== undefined);
+  return { ...defaults, ...Object.fromEntries(given) };
 }

@@ -55,9 +55,17 @@ function shapeOf(value: unknown, where: string): number[] {
   return shape;
 }
 
-function fill(data: Float32Array | Int32Array, at: number, value: unknown, shape: number[], axis: number, where: string): number {
+function fill(
+  data: Float32Array | Int32Array,
+  at: number,
+  value: unknown,
+  shape: number[],
+  axis: number,
+  where: string,
+): number {
   if (axis === shape.length) {
-    if (typeof value !== "number") throw new ShapeError(`${where}: ragged array: expected a number, got ${shown(value)}`);
+    if (typeof value !== "number")
+      throw new ShapeError(`${where}: ragged array: expected a number, got ${shown(value)}`);
     data[at] = value;
     return at + 1;
   }
@@ -80,7 +88,12 @@ function fill(data: Float32Array | Int32Array, at: number, value: unknown, shape
  * @param type  "int32" for tokens and labels, which must be whole numbers
  * @throws ShapeError for ragged arrays and for data that does not fill its shape
  */
-export function toTensor(value: TensorLike, where: string, type: "int32", shape?: readonly number[]): Tensor<Int32Array>;
+export function toTensor(
+  value: TensorLike,
+  where: string,
+  type: "int32",
+  shape?: readonly number[],
+): Tensor<Int32Array>;
 export function toTensor(value: TensorLike, where: string, type?: "float32", shape?: readonly number[]): Tensor;
 export function toTensor(
   value: TensorLike,
@@ -132,7 +145,10 @@ function cast(
 export function tensor(data: Int32Array, shape?: readonly number[]): Tensor<Int32Array>;
 export function tensor(data: TensorLike, shape?: readonly number[]): Tensor;
 export function tensor(data: TensorLike, shape?: readonly number[]): Tensor<Float32Array | Int32Array> {
-  const made = data instanceof Int32Array ? toTensor(data, "tensor()", "int32", shape) : toTensor(data, "tensor()", "float32", shape);
+  const made =
+    data instanceof Int32Array
+      ? toTensor(data, "tensor()", "int32", shape)
+      : toTensor(data, "tensor()", "float32", shape);
   if (shape && (shape.length !== made.shape.length || shape.some((n, i) => n !== made.shape[i])))
     throw new ShapeError(`tensor(): shape ${shapeText(shape)} does not hold ${made.data.length} numbers`);
   return made;

@@ -111,10 +111,17 @@ export function uniform(n: number, seed: number, scale = 1): Float32Array {
  * Every entry within `absolute + relative * largest expected entry`; the
  * message has the worst index, both values and the maximum error.
  */
-export function close(actual: ArrayLike<number>, expected: ArrayLike<number>, relative: number, what: string, absolute = 0): void {
+export function close(
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  relative: number,
+  what: string,
+  absolute = 0,
+): void {
   assert.is(actual.length, expected.length, `${what}: length`);
   let largest = 0;
-  for (let i = 0; i < expected.length; i++) if (Number.isFinite(expected[i])) largest = Math.max(largest, Math.abs(expected[i]));
+  for (let i = 0; i < expected.length; i++)
+    if (Number.isFinite(expected[i])) largest = Math.max(largest, Math.abs(expected[i]));
   let worst = -1;
   let error = 0;
   for (let i = 0; i < expected.length; i++) {
@@ -138,5 +145,6 @@ export function sameBits(actual: Float32Array, expected: Float32Array, what: str
   assert.is(actual.length, expected.length, `${what}: length`);
   const a = new Int32Array(actual.slice().buffer);
   const e = new Int32Array(expected.slice().buffer);
-  for (let i = 0; i < a.length; i++) if (a[i] !== e[i]) assert.unreachable(`${what}: [${i}] expected ${expected[i]}, got ${actual[i]}`);
+  for (let i = 0; i < a.length; i++)
+    if (a[i] !== e[i]) assert.unreachable(`${what}: [${i}] expected ${expected[i]}, got ${actual[i]}`);
 }

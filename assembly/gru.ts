@@ -1,0 +1,485 @@
+import { activate, activateBackward } from "./activations";
+import { gemm, gemmTransposed, gemmTransposedScratch } from "./gemm";
+import { sigmoid, tanh } from "./math";
+import { addRows, packPanels, packRow } from "./pack";
+import { columnSums } from "./reductions";
+import { addTo } from "./elementwise";
+import { bytes, madd, pad8 } from "./simd";
+
+/**
+ * The GRU over whole sequences, forward and backward, in both forms.
+ *
+ *   reset after (default)              reset before
+ *   z = σ(x·Kz + bz + h·Rz + cz)       z = σ(x·Kz + bz + h·Rz)            update
+ *   r = σ(x·Kr + br + h·Rr + cr)       r = σ(x·Kr + br + h·Rr)            reset
+ *   q = h·Rn + cn                      q = r ⊙ h
+ *   n = tanh(x·Kn + bn + r ⊙ q)        n = tanh(x·Kn + bn + q·Rn)         candidate
+ *   h ← z ⊙ h + (1 − z) ⊙ n            h ← z ⊙ h + (1 − z) ⊙ n
+ *
+ * Sources: reset before, Cho et al. 2014, arXiv:1406.1078v3, eq. 5 to 8;
+ * reset after, arXiv:1406.1078v1, as in cuDNN, PyTorch, Keras (reset_after)
+ * and ONNX (linear_before_reset).
+ *
+ * Legend: T time, B batch, I input, H units; Hp, Ip rounded up to 8 columns.
+ * Strides in elements. Time is the outer axis of every buffer.
+ *
+ *   gates    f32[S, B, G]   one row [q | z | r | n], G = 4 Hp. First the sums,
+ *                           then the gates, and after backward their gradients
+ *                           with respect to the sums. In this order the input
+ *                           product fills z, r, n and the recurrent product
+ *                           q, z, r (of [n | z | r]): one product each.
+ *                           Other activations than σ and tanh keep their sums
+ *                           too: [q | z | r | n | sums of z, r, n], G = 7 Hp.
+ *   h        f32[T+1, B, Hp] or one step used in place. Forward, step t reads
+ *                           slot t and writes slot t + 1; backward in time it
+ *                           reads slot t + 1 and writes slot t.
+ *   packed   bias [q | z | r | n] f32[4 Hp], K panels [I, z r n], R panels [H, n z r]
+ */
+
+/** n = tanh(x·Kn + (r ⊙ h)·Rn) instead of tanh(x·Kn + r ⊙ (h·Rn)). */
+const RESET_BEFORE: i32 = 1;
+/** Time runs from the last step to the first. */
+const REVERSE: i32 = 2;
+/** y holds the last step only. */
+const LAST: i32 = 4;
+/** A masked step's y repeats the one before it (zeros before the first valid step); otherwise it is zero. */
+const REPEAT: i32 = 8;
+/** y is in reading order: the reverse of time with REVERSE. */
+const READING_ORDER: i32 = 16;
+/** h is one step, overwritten in place. */
+const IN_PLACE: i32 = 32;
+/** dx is added to. */
+const ACCUMULATE: i32 = 64;
+
+/** Rows of the input product at a time: what it writes is still in the L2 cache when the recurrence reads it. */
+const CHUNK_ROWS: i32 = 64;
+
+/** Elements of one row of gates. */
+export function gruGatesStride(H: i32, customActivations: i32): i32 {
+  return (customActivations ? 7 : 4) * pad8(H);
+}
+
+/** Steps that a gates buffer holds when nothing is kept for a backward pass. */
+export function gruChunk(B: i32): i32 {
+  return max(1, CHUNK_ROWS / max(1, B));
+}
+
+// ---------------------------------------------------------------- weights
+
+/** Elements of the packed weights of gruForward. */
+export function gruPackedSize(I: i32, H: i32): i32 {
+  return pad8(H) * (4 + 3 * I + 3 * H);
+}
+
+/**
+ * @param kernel    f32[I, 3H], columns [z | r | n]
+ * @param recurrent f32[H, 3H], columns [z | r | n]
+ * @param bias      f32[2, 3H] (reset after), f32[3H] (reset before), or 0
+ */
+export function gruPack(packed: usize, kernel: usize, recurrent: usize, bias: usize, I: i32, H: i32, flags: i32): void {
+  const Hp = pad8(H), gate = bytes(H), column = bytes(Hp);
+  packRow(packed, 0, 4 * Hp);
+  if (bias) {
+    for (let g = 1; g < 4; g++) addRows(packed + <usize>g * column, bias + <usize>(g - 1) * gate, 1, H, 0, 0);
+    if (!(flags & RESET_BEFORE)) {
+      const c = bias + 3 * gate;
+      addRows(packed, c + 2 * gate, 1, H, 0, 0);
+      addRows(packed + column, c, 1, H, 0, 0);
+      addRows(packed + 2 * column, c + gate, 1, H, 0, 0);
+    }
+  }
+  const kernelPanels = packed + 4 * column, recurrentPanels = kernelPanels + 3 * column * <usize>I;
+  for (let g = 0; g < 3; g++) {
+    packPanels(kernelPanels + <usize>(g * I) * column, kernel + <usize>g * gate, I, H, 3 * H, 1, I, I << 3);
+    const nzr = g == 2 ? 0 : g + 1;
+    packPanels(recurrentPanels + <usize>(nzr * H) * column, recurrent + <usize>g * gate, H, H, 3 * H, 1, H, H << 3);
+  }
+}
+
+/** Elements of the packed weights of gruBackward: Kᵀ [z r n, Ip], then Rᵀ. */
+export function gruPackedTransposedSize(I: i32, H: i32): i32 {
+  return 3 * pad8(H) * (pad8(I) + pad8(H));
+}
+
+/**
+ * Kᵀ as one product over [z | r | n]; Rᵀ as one over [n | z | r] (reset
+ * after), or as Rnᵀ and a product over [z | r] (reset before). Rows of every
+ * gate are padded to Hp, as the gates are.
+ */
+export function gruPackTransposed(packed: usize, kernel: usize, recurrent: usize, I: i32, H: i32, flags: i32): void {
+  const Hp = pad8(H), gate = bytes(H), part = bytes(Hp << 3);
+  for (let g = 0; g < 3; g++) packPanels(packed + <usize>g * part, kernel + <usize>g * gate, H, I, 1, 3 * H, Hp, 24 * Hp);
+  packed += bytes(3 * Hp * pad8(I));
+  if (flags & RESET_BEFORE) {
+    packPanels(packed, recurrent + 2 * gate, H, H, 1, 3 * H, Hp, Hp << 3);
+    packed += bytes(Hp * Hp);
+    for (let g = 0; g < 2; g++) packPanels(packed + <usize>g * part, recurrent + <usize>g * gate, H, H, 1, 3 * H, Hp, 16 * Hp);
+  } else
+    for (let g = 0; g < 3; g++) packPanels(packed + <usize>(g == 2 ? 0 : g + 1) * part, recurrent + <usize>g * gate, H, H, 1, 3 * H, Hp, 24 * Hp);
+}
+
+// ---------------------------------------------------------------- forward
+
+/**
+ * A whole sequence: h and gates of every step, and y where it differs from h.
+ *
+ * @param h       f32[T+1, B, Hp] or f32[1, B, Hp] (IN_PLACE); the initial state stands in its slot
+ * @param gates   f32[gateSteps, B, G]; gateSteps = T keeps them for gruBackward
+ * @param y       f32[T, B, Hp] or f32[B, Hp] (LAST), or 0: the states are the output
+ * @param x       f32[T, B, Ip]
+ * @param packed  from gruPack
+ * @param mask    i32[T, B], 0 where a step is masked: the state stays; or 0 for none
+ * @param activations f32[2, 3] rows (kind, alpha, beta) of the gates and of the
+ *                candidate, or 0: sigmoid and tanh
+ * @param from, to rows of the batch to run: rows do not touch each other
+ */
+export function gruForward(
+  h: usize, gates: usize, y: usize, x: usize, packed: usize, mask: usize, activations: usize,
+  T: i32, B: i32, I: i32, H: i32, gateSteps: i32, flags: i32, from: i32, to: i32,
+): void {
+  const Hp = pad8(H), Ip = pad8(I), G = gruGatesStride(H, activations != 0), rows = to - from;
+  const hStep: usize = flags & IN_PLACE ? 0 : bytes(B * Hp), reverse = flags & REVERSE;
+  const K = packed + bytes(4 * Hp), R = K + bytes(3 * Hp * I), Rzr = R + bytes(Hp * H);
+  const kept = gateSteps >= T, chunk = min(gateSteps, max(1, CHUNK_ROWS / max(1, rows)));
+  for (let done = 0; done < T; done += chunk) {
+    const steps = min(chunk, T - done), first = reverse ? T - done - steps : done;
+    const chunkGates = gates + (kept ? bytes(first * B * G) : 0);
+    // One product projects the inputs of all the chunk's steps: columns z, r, n.
+    for (let s = 0, runs = rows == B ? 1 : steps; s < runs; s++)
+      gemm(chunkGates + bytes((s * B + from) * G + Hp), x + bytes(((first + s) * B + from) * Ip), K, packed + bytes(Hp),
+        rows == B ? steps * B : rows, 3 * Hp, I, G, Ip, 0);
+    for (let s = 0; s < steps; s++) {
+      const order = done + s, t = reverse ? T - 1 - order : order;
+      const g = chunkGates + bytes(((t - first) * B + from) * G);
+      const hIn = h + <usize>(reverse ? t + 1 : t) * hStep + bytes(from * Hp);
+      const hOut = h + <usize>(reverse ? t : t + 1) * hStep + bytes(from * Hp);
+      const valid = mask ? mask + bytes(t * B + from) : 0;
+      if (flags & RESET_BEFORE) {
+        gemm(g + bytes(Hp), hIn, Rzr, g + bytes(Hp), rows, 2 * Hp, H, G, Hp, G);
+        for (let i = 0; i < rows; i++) resetBefore(g + bytes(i * G), hIn + bytes(i * Hp), Hp, activations);
+        gemm(g + bytes(3 * Hp), g, R, g + bytes(3 * Hp), rows, Hp, H, G, G, G);
+      } else {
+        copyBias(g, packed, rows, Hp, G);
+        gemm(g, hIn, R, g, rows, 3 * Hp, H, G, Hp, G);
+      }
+      for (let i = 0; i < rows; i++) {
+        const gi = g + bytes(i * G), hi = hIn + bytes(i * Hp), ho = hOut + bytes(i * Hp);
+        if (valid && load<i32>(valid + bytes(i)) == 0) {
+          if (hi != ho) memory.copy(ho, hi, bytes(Hp));
+        } else if (flags & RESET_BEFORE) candidateBefore(gi, hi, ho, Hp, activations);
+        else gatesAfter(gi, hi, ho, Hp, activations);
+      }
+      if (y) emit(y, hOut, valid, order, t, B, Hp, flags, from, rows);
+    }
+  }
+}
+
+/** The q columns start at the recurrent bias of the candidate. */
+function copyBias(g: usize, bias: usize, rows: i32, Hp: i32, G: i32): void {
+  for (let i = 0; i < rows; i++) {
+    memory.copy(g, bias, bytes(Hp));
+    g += bytes(G);
+  }
+}
+
+/** z, r, n from their sums and q, and the new state: one row, reset after. */
+function gatesAfter(g: usize, h: usize, hOut: usize, Hp: i32, activations: usize): void {
+  const o = bytes(Hp);
+  if (activations) {
+    gateActivations(g, Hp, activations);
+    for (let q = g, r = g + 2 * o, n = g + 3 * o, end = r; q < end - o; q += 16, r += 16, n += 16)
+      v128.store(n, madd(v128.load(r), v128.load(q), v128.load(n)));
+    candidateActivation(g, Hp, activations);
+    blend(g, h, hOut, Hp);
+    return;
+  }
+  for (const end = g + o; g < end; g += 16, h += 16, hOut += 16) {
+    const z = sigmoid(v128.load(g + o)), r = sigmoid(v128.load(g + 2 * o));
+    const n = tanh(madd(r, v128.load(g), v128.load(g + 3 * o)));
+    v128.store(g + o, z);
+    v128.store(g + 2 * o, r);
+    v128.store(g + 3 * o, n);
+    v128.store(hOut, madd(z, f32x4.sub(v128.load(h), n), n));
+  }
+}
+
+/** z, r from their sums and q = r ⊙ h: one row, reset before. */
+function resetBefore(g: usize, h: usize, Hp: i32, activations: usize): void {
+  const o = bytes(Hp);
+  if (activations) {
+    gateActivations(g, Hp, activations);
+    for (const end = g + o; g < end; g += 16, h += 16) v128.store(g, f32x4.mul(v128.load(g + 2 * o), v128.load(h)));
+    return;
+  }
+  for (const end = g + o; g < end; g += 16, h += 16) {
+    const r = sigmoid(v128.load(g + 2 * o));
+    v128.store(g + o, sigmoid(v128.load(g + o)));
+    v128.store(g + 2 * o, r);
+    v128.store(g, f32x4.mul(r, v128.load(h)));
+  }
+}
+
+/** n from its sum, and the new state: one row, reset before. */
+function candidateBefore(g: usize, h: usize, hOut: usize, Hp: i32, activations: usize): void {
+  const o = bytes(Hp);
+  if (activations) {
+    candidateActivation(g, Hp, activations);
+    blend(g, h, hOut, Hp);
+    return;
+  }
+  for (const end = g + o; g < end; g += 16, h += 16, hOut += 16) {
+    const n = tanh(v128.load(g + 3 * o));
+    v128.store(g + 3 * o, n);
+    v128.store(hOut, madd(v128.load(g + o), f32x4.sub(v128.load(h), n), n));
+  }
+}
+
+/** h ← n + z ⊙ (h − n) = z ⊙ h + (1 − z) ⊙ n. */
+function blend(g: usize, h: usize, hOut: usize, Hp: i32): void {
+  const o = bytes(Hp);
+  for (const end = g + o; g < end; g += 16, h += 16, hOut += 16) {
+    const n = v128.load(g + 3 * o);
+    v128.store(hOut, madd(v128.load(g + o), f32x4.sub(v128.load(h), n), n));
+  }
+}
+
+/** Other activations of z and r: the sums are kept, then replaced. */
+function gateActivations(g: usize, Hp: i32, activations: usize): void {
+  const z = g + bytes(Hp), sums = g + bytes(4 * Hp);
+  memory.copy(sums, z, bytes(2 * Hp));
+  activate(<i32>load<f32>(activations), z, sums, 2 * Hp, load<f32>(activations, 4), load<f32>(activations, 8));
+}
+
+function candidateActivation(g: usize, Hp: i32, activations: usize): void {
+  const n = g + bytes(3 * Hp), sum = g + bytes(6 * Hp);
+  memory.copy(sum, n, bytes(Hp));
+  activate(<i32>load<f32>(activations, 12), n, sum, Hp, load<f32>(activations, 16), load<f32>(activations, 20));
+}
+
+/** Slot of y that a step writes. */
+// @ts-ignore: decorator
+@inline function slot(order: i32, t: i32, flags: i32): i32 {
+  return flags & LAST ? 0 : flags & READING_ORDER ? order : t;
+}
+
+/** The output of one step: the state where the step is valid, else the last output or zero. */
+function emit(y: usize, h: usize, valid: usize, order: i32, t: i32, B: i32, Hp: i32, flags: i32, from: i32, rows: i32): void {
+  const own = y + bytes((slot(order, t, flags) * B + from) * Hp);
+  const last = y + bytes((slot(order - 1, flags & REVERSE ? t + 1 : t - 1, flags) * B + from) * Hp);
+  for (let i = 0; i < rows; i++) {
+    const to = own + bytes(i * Hp), repeated = last + bytes(i * Hp);
+    if (!valid || load<i32>(valid + bytes(i))) memory.copy(to, h + bytes(i * Hp), bytes(Hp));
+    else if (flags & REPEAT && order > 0) {
+      if (to != repeated) memory.copy(to, repeated, bytes(Hp));
+    } else memory.fill(to, 0, bytes(Hp));
+  }
+}
+
+// ---------------------------------------------------------------- backward
+
+/**
+ * Backward through time: turns the kept gates into the gradients of their
+ * sums, and gives the gradients of x and of the initial state.
+ *
+ *   dn = dh ⊙ (1 − z) ⊙ (1 − n²)       dz = dh ⊙ (h − n) ⊙ z (1 − z)
+ *   reset after                        reset before
+ *   dr = dn ⊙ q ⊙ r (1 − r)            u  = dn · Rnᵀ, dr = u ⊙ h ⊙ r (1 − r)
+ *   dq = dn ⊙ r
+ *   dh ← dh ⊙ z                        dh ← dh ⊙ z + u ⊙ r
+ *        + [dq dz dr]·[Rn Rz Rr]ᵀ           + [dz dr]·[Rz Rr]ᵀ
+ *   dx = [dz dr dn]·Kᵀ                 dx = [dz dr dn]·Kᵀ
+ *
+ * @param dx     f32[T, B, Ip], overwritten or added to (ACCUMULATE), or 0
+ * @param dh     f32[B, Hp], in: gradient of the final state, out: of the initial state
+ * @param gates  f32[T, B, G] as gruForward left them, out: [dq | dz | dr | dn]
+ *               (reset before: q stays r ⊙ h); zero rows where masked
+ * @param dy     gradient of y, or of the states where no y was written
+ *               (LAST: of the final state); or 0
+ * @param written 1 if gruForward wrote a y of its own
+ * @param h      f32[T+1, B, Hp] as gruForward left it
+ * @param packed from gruPackTransposed
+ * @param scratch f32[2, B, Hp], with other activations f32[5, B, Hp]
+ */
+export function gruBackward(
+  dx: usize, dh: usize, gates: usize, dy: usize, h: usize, packed: usize, mask: usize, activations: usize, scratch: usize,
+  written: i32, T: i32, B: i32, I: i32, H: i32, flags: i32, from: i32, to: i32,
+): void {
+  const Hp = pad8(H), Ip = pad8(I), G = gruGatesStride(H, activations != 0), rows = to - from;
+  const hStep = bytes(B * Hp), reverse = flags & REVERSE, first = bytes(from * Hp);
+  const Kt = packed, Rt = Kt + bytes(3 * Hp * Ip), RzrT = Rt + bytes(Hp * Hp);
+  const carry = scratch + first, u = carry + hStep, outs = scratch + 2 * hStep + 3 * first;
+  dh += first;
+  memory.fill(carry, 0, bytes(rows * Hp));
+  // Without a y of its own the last output is the final state, masked or not.
+  const isState = flags & LAST && !written;
+  if (dy && isState) addTo(dh, dy + first, rows * Hp);
+  const chunk = max(1, CHUNK_ROWS / max(1, rows));
+  let pending = 0;
+  for (let order = T - 1; order >= 0; order--) {
+    const t = reverse ? T - 1 - order : order;
+    const g = gates + bytes((t * B + from) * G);
+    const hIn = h + <usize>(reverse ? t + 1 : t) * hStep + first;
+    const valid = mask ? mask + bytes(t * B + from) : 0;
+    const absent = !dy || isState || (flags & LAST && order < T - 1);
+    const dyStep: usize = absent ? 0 : dy + bytes((slot(order, t, flags) * B + from) * Hp);
+    if (dyStep || (valid && flags & REPEAT)) receive(dh, carry, dyStep, valid, rows, Hp, flags);
+    for (let i = 0; i < rows; i++) {
+      const gi = g + bytes(i * G), hi = hIn + bytes(i * Hp), di = dh + bytes(i * Hp), out = outs + bytes(3 * i * Hp);
+      if (valid && load<i32>(valid + bytes(i)) == 0) memory.fill(gi, 0, bytes(4 * Hp));
+      else if (flags & RESET_BEFORE) candidateBeforeBackward(gi, hi, di, out, Hp, activations);
+      else gatesAfterBackward(gi, hi, di, out, Hp, activations);
+    }
+    if (flags & RESET_BEFORE) {
+      gemm(u, g + bytes(3 * Hp), Rt, 0, rows, Hp, Hp, Hp, G, 0);
+      for (let i = 0; i < rows; i++)
+        if (!valid || load<i32>(valid + bytes(i)))
+          resetBeforeBackward(g + bytes(i * G), hIn + bytes(i * Hp), dh + bytes(i * Hp), u + bytes(i * Hp), outs + bytes(3 * i * Hp), Hp, activations);
+      gemm(dh, g + bytes(Hp), RzrT, dh, rows, Hp, 2 * Hp, Hp, G, Hp);
+    } else gemm(dh, g, Rt, dh, rows, Hp, 3 * Hp, Hp, G, Hp);
+    // The input gradients of a chunk of steps, while its gates are in the cache.
+    if (dx && (++pending == chunk || order == 0)) {
+      const t0 = reverse ? t - pending + 1 : t;
+      for (let s = 0, runs = rows == B ? 1 : pending; s < runs; s++) {
+        const row = (t0 + s) * B + from, d = dx + bytes(row * Ip);
+        gemm(d, gates + bytes(row * G + Hp), Kt, flags & ACCUMULATE ? d : 0, rows == B ? pending * B : rows, Ip, 3 * Hp, Ip, G, Ip);
+      }
+      pending = 0;
+    }
+  }
+}
+
+/**
+ * A step's share of dy enters dh. A masked step's output is a copy of the last
+ * valid one (REPEAT): its gradient waits in `carry` until that step; or zero:
+ * its gradient is dropped.
+ */
+function receive(dh: usize, carry: usize, dy: usize, valid: usize, rows: i32, Hp: i32, flags: i32): void {
+  for (let i = 0; i < rows; i++) {
+    if (!valid || load<i32>(valid + bytes(i))) {
+      if (dy) addTo(dh, dy, Hp);
+      if (valid && flags & REPEAT) {
+        addTo(dh, carry, Hp);
+        memory.fill(carry, 0, bytes(Hp));
+      }
+    } else if (dy && flags & REPEAT) addTo(carry, dy, Hp);
+    dh += bytes(Hp); carry += bytes(Hp);
+    if (dy) dy += bytes(Hp);
+  }
+}
+
+/** All gradients of one row, reset after. */
+function gatesAfterBackward(g: usize, h: usize, dh: usize, out: usize, Hp: i32, activations: usize): void {
+  const o = bytes(Hp), one = f32x4.splat(1);
+  if (activations) {
+    blendBackward(g, h, dh, out, Hp, activations);
+    for (let q = g, dr = out + o, end = g + o; q < end; q += 16, dr += 16) {
+      const dn = v128.load(q + 3 * o);
+      v128.store(dr, f32x4.mul(dn, v128.load(q)));
+      v128.store(q, f32x4.mul(dn, v128.load(q + 2 * o)));
+    }
+    gateDerivatives(g, out, Hp, activations);
+    return;
+  }
+  for (const end = g + o; g < end; g += 16, h += 16, dh += 16) {
+    const q = v128.load(g), z = v128.load(g + o), r = v128.load(g + 2 * o), n = v128.load(g + 3 * o), d = v128.load(dh);
+    const dn = f32x4.mul(f32x4.mul(d, f32x4.sub(one, z)), f32x4.sub(one, f32x4.mul(n, n)));
+    v128.store(g, f32x4.mul(dn, r));
+    v128.store(g + o, f32x4.mul(f32x4.mul(d, f32x4.sub(v128.load(h), n)), f32x4.mul(z, f32x4.sub(one, z))));
+    v128.store(g + 2 * o, f32x4.mul(f32x4.mul(dn, q), f32x4.mul(r, f32x4.sub(one, r))));
+    v128.store(g + 3 * o, dn);
+    v128.store(dh, f32x4.mul(d, z));
+  }
+}
+
+/** dz, dn and dh ⊙ z of one row, reset before; dr needs u first. */
+function candidateBeforeBackward(g: usize, h: usize, dh: usize, out: usize, Hp: i32, activations: usize): void {
+  const o = bytes(Hp), one = f32x4.splat(1);
+  if (activations) {
+    blendBackward(g, h, dh, out, Hp, activations);
+    return;
+  }
+  for (const end = g + o; g < end; g += 16, h += 16, dh += 16) {
+    const z = v128.load(g + o), n = v128.load(g + 3 * o), d = v128.load(dh);
+    v128.store(g + o, f32x4.mul(f32x4.mul(d, f32x4.sub(v128.load(h), n)), f32x4.mul(z, f32x4.sub(one, z))));
+    v128.store(g + 3 * o, f32x4.mul(f32x4.mul(d, f32x4.sub(one, z)), f32x4.sub(one, f32x4.mul(n, n))));
+    v128.store(dh, f32x4.mul(d, z));
+  }
+}
+
+/** dr and the share of dh through r ⊙ h. @param u f32[Hp], dn · Rnᵀ of this row */
+function resetBeforeBackward(g: usize, h: usize, dh: usize, u: usize, out: usize, Hp: i32, activations: usize): void {
+  const o = bytes(Hp), one = f32x4.splat(1);
+  for (let r = g + 2 * o, dr = activations ? out + o : r, end = r + o; r < end; r += 16, dr += 16, h += 16, dh += 16, u += 16) {
+    const rj = v128.load(r), d = v128.load(u), outR = f32x4.mul(d, v128.load(h));
+    v128.store(dh, madd(d, rj, v128.load(dh)));
+    v128.store(dr, activations ? outR : f32x4.mul(outR, f32x4.mul(rj, f32x4.sub(one, rj))));
+  }
+  if (activations) gateDerivatives(g, out, Hp, activations);
+}
+
+/** Other activations: dn, dh ⊙ z, and in `out` [dz | dr | dn] the gradients of the gates' outputs. */
+function blendBackward(g: usize, h: usize, dh: usize, out: usize, Hp: i32, activations: usize): void {
+  const o = bytes(Hp), one = f32x4.splat(1), n = g + 3 * o, sum = g + 6 * o, dn = out + 2 * o;
+  for (let z = g + o, end = z + o; z < end; z += 16, h += 16, dh += 16, out += 16) {
+    const zj = v128.load(z), d = v128.load(dh);
+    v128.store(out, f32x4.mul(d, f32x4.sub(v128.load(h), v128.load(z + 2 * o))));
+    v128.store(out + 2 * o, f32x4.mul(d, f32x4.sub(one, zj)));
+    v128.store(dh, f32x4.mul(d, zj));
+  }
+  activateBackward(<i32>load<f32>(activations, 12), n, dn, sum, n, Hp, load<f32>(activations, 16), load<f32>(activations, 20), 0);
+}
+
+/** Other activations: the gradients of the sums of z and r, in place of z and r. */
+function gateDerivatives(g: usize, out: usize, Hp: i32, activations: usize): void {
+  const z = g + bytes(Hp), sums = g + bytes(4 * Hp);
+  activateBackward(<i32>load<f32>(activations), z, out, sums, z, 2 * Hp, load<f32>(activations, 4), load<f32>(activations, 8), 0);
+}
+
+// ---------------------------------------------------------------- weight gradients
+
+/** Elements of scratch of gruGradients. */
+export function gruGradientsScratch(I: i32, H: i32): i32 {
+  const m = (max(I, H) + 3) & ~3, n = 3 * pad8(H);
+  return m * n + max(gemmTransposedScratch(m, n), 4 * pad8(H));
+}
+
+/**
+ * dKernel += xᵀ·[dz dr dn], dRecurrent += hᵀ·[dz dr dq] (reset before:
+ * hᵀ·[dz dr], (r ⊙ h)ᵀ·dn), dBias += column sums; products over all T·B rows.
+ *
+ * @param dKernel f32[I, 3H]   @param dRecurrent f32[H, 3H]
+ * @param dBias   f32[2, 3H] or f32[3H] (reset before), or 0
+ * @param gates   f32[T, B, G] from gruBackward
+ * @param h       f32[T+1, B, Hp]
+ * @param scratch f32[gruGradientsScratch(I, H)]
+ */
+export function gruGradients(
+  dKernel: usize, dRecurrent: usize, dBias: usize, gates: usize, h: usize, x: usize, scratch: usize,
+  customActivations: i32, T: i32, B: i32, I: i32, H: i32, flags: i32,
+): void {
+  const Hp = pad8(H), Ip = pad8(I), G = gruGatesStride(H, customActivations), rows = T * B, N = 3 * Hp, column = bytes(Hp), gate = bytes(H);
+  const work = scratch + bytes(((max(I, H) + 3) & ~3) * N);
+  const zrn = gates + column;
+  gemmTransposed(scratch, x, zrn, work, I, N, rows, N, Ip, G);
+  for (let g = 0; g < 3; g++) addRows(dKernel + <usize>g * gate, scratch + <usize>g * column, I, H, 3 * H, N);
+  const hIn = flags & REVERSE ? h + bytes(B * Hp) : h;
+  if (flags & RESET_BEFORE) {
+    gemmTransposed(scratch, hIn, zrn, work, H, 2 * Hp, rows, N, Hp, G);
+    gemmTransposed(scratch + 2 * column, gates, gates + 3 * column, work, H, Hp, rows, N, G, G);
+    for (let g = 0; g < 3; g++) addRows(dRecurrent + <usize>g * gate, scratch + <usize>g * column, H, H, 3 * H, N);
+  } else {
+    gemmTransposed(scratch, hIn, gates, work, H, N, rows, N, Hp, G);
+    for (let g = 0; g < 3; g++) addRows(dRecurrent + <usize>g * gate, scratch + <usize>(g == 2 ? 0 : g + 1) * column, H, H, 3 * H, N);
+  }
+  if (dBias) {
+    memory.fill(work, 0, 4 * column);
+    columnSums(work, gates, rows, 4 * Hp, G);
+    for (let g = 1; g < 4; g++) addRows(dBias + <usize>(g - 1) * gate, work + <usize>g * column, 1, H, 0, 0);
+    if (!(flags & RESET_BEFORE)) {
+      const c = dBias + 3 * gate;
+      addRows(c, work + column, 1, H, 0, 0);
+      addRows(c + gate, work + 2 * column, 1, H, 0, 0);
+      addRows(c + 2 * gate, work, 1, H, 0, 0);
+    }
+  }
+}

@@ -1,0 +1,52 @@
+import type { TensorLike } from "../core/tensor.ts";
+import { isTensor } from "../core/tensor.ts";
+import { type BatchLike, checkBatch, checkExamples, type Door, type Examples, type Extras } from "./examples.ts";
+
+/** Batches one after the other, from anywhere; a function gives a fresh source each epoch. */
+export type BatchSource =
+  | Iterable<BatchLike>
+  | AsyncIterable<BatchLike>
+  | (() => Iterable<BatchLike> | AsyncIterable<BatchLike>);
+
+/** The samples of one batch. */
+export interface Batch {
+  readonly examples: Examples;
+  readonly rows: Int32Array;
+}
+
+/** An iterable of batches rather than samples. */
+export function isBatchSource(x: unknown): x is BatchSource {
+  if (typeof x === "function") return true;
+  if (typeof x !== "object" || x === null || ArrayBuffer.isView(x) || isTensor(x)) return false;
+  if (Array.isArray(x)) return x.length > 0 && typeof x[0] === "object" && x[0] !== null && "x" in x[0];
+  return Symbol.iterator in x || Symbol.asyncIterator in x;
+}
+
+/** Checked samples cut into batches, the last one partial; `order` shuffles. */
+export function* slices(examples: Examples, batchSize: number, order?: Int32Array): Generator<Batch> {
+  const all = order ?? Int32Array.from({ length: examples.count }, (_, i) => i);
+  for (let from = 0; from < all.length; from += batchSize)
+    yield { examples, rows: all.subarray(from, from + batchSize) };
+}
+
+/** Batches of a source, each checked as it comes. */
+export async function* sourced(where: string, door: Door, source: BatchSource): AsyncGenerator<Batch> {
+  let i = 0;
+  for await (const batch of typeof source === "function" ? source() : source) {
+    const examples = checkBatch(`${where}: batch ${++i}`, door, batch);
+    yield { examples, rows: Int32Array.from({ length: examples.count }, (_, r) => r) };
+  }
+}
+
+/** Batches in order, from arrays or from a source. */
+export function batches(
+  where: string,
+  door: Door,
+  x: TensorLike | BatchSource,
+  y: TensorLike | undefined,
+  extras: Extras,
+  batchSize: number,
+): Iterable<Batch> | AsyncIterable<Batch> {
+  if (isBatchSource(x)) return sourced(where, door, x);
+  return slices(checkExamples(where, door, { ...extras, x, y }), batchSize);
+}

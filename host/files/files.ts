@@ -1,0 +1,59 @@
+import { StateError } from "../core/errors.ts";
+
+/**
+ * Files, for runtimes that have them: Node, Deno, Bun. A chunk of its own,
+ * loaded when a path is first used; bundlers find no import of a Node module
+ * in it.
+ */
+
+interface Handle {
+  writeFile(data: Uint8Array): Promise<void>;
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
+interface Fs {
+  open(path: string, flags: string): Promise<Handle>;
+  readFile(path: string): Promise<Uint8Array<ArrayBuffer>>;
+  rename(from: string, to: string): Promise<void>;
+  rm(path: string, options: { force: boolean }): Promise<void>;
+  appendFile(path: string, text: string): Promise<void>;
+}
+
+function fs(): Fs {
+  const host = (globalThis as { process?: { getBuiltinModule?: (name: string) => unknown } }).process;
+  const module = host?.getBuiltinModule?.("fs") as { promises: Fs } | undefined;
+  if (!module)
+    throw new StateError(
+      "this runtime has no files; use toBytes(), and loadModel() with bytes, a URL, a Response or a File",
+    );
+  return module.promises;
+}
+
+/** Bytes of a file. */
+export function readFile(path: string): Promise<Uint8Array<ArrayBuffer>> {
+  return fs().readFile(path);
+}
+
+/** Writes all or nothing: a temporary file beside it, flushed, then renamed. */
+export async function writeFile(path: string, data: Uint8Array): Promise<void> {
+  const { open, rename, rm } = fs();
+  const temporary = `${path}.${Date.now().toString(36)}.tmp`;
+  try {
+    const handle = await open(temporary, "w");
+    try {
+      await handle.writeFile(data);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+export function appendFile(path: string, text: string): Promise<void> {
+  return fs().appendFile(path, text);
+}

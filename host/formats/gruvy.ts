@@ -1,0 +1,234 @@
+import { FormatError, GruvyError, OptionError } from "../core/errors.ts";
+import { checkOptions, flag, shown } from "../core/options.ts";
+import { shapeText, type Tensor } from "../core/tensor.ts";
+import { layerFromConfig } from "../layers/index.ts";
+import type { Json } from "../layers/layer.ts";
+import type { Metric } from "../metrics/metric.ts";
+import { resolveMetric } from "../metrics/resolve.ts";
+import type { Architecture, Model } from "../stacks/model.ts";
+import { sequential } from "../stacks/sequential.ts";
+import type { Progress } from "../training/trainer.ts";
+import { readSafetensors, type StoredTensor, writeSafetensors } from "./safetensors.ts";
+
+/**
+ * Our own file: safetensors with the parameters under their names in Keras
+ * layouts, and in the metadata entry "gruvy" the JSON of everything else. A
+ * checkpoint has the optimizer's moments beside them ("optimizer.m.gru.kernel")
+ * and the tensors of callbacks ("callback.earlyStopping.gru.kernel").
+ */
+
+export interface SaveOptions {
+  /** Add what `fit` needs to go on as if it had never stopped. Default false. */
+  training?: boolean;
+}
+
+/** Version of the JSON, raised when an older reader could not make sense of it. */
+const FORMAT = 1;
+
+interface Header {
+  readonly format: number;
+  readonly architecture: Architecture;
+  readonly compile?: {
+    readonly loss: { readonly name: string; readonly config: object };
+    readonly optimizer: { readonly name: string; readonly config: object };
+    readonly metrics: readonly { readonly name: string; readonly options: object }[];
+  };
+  readonly training?: { readonly progress: Progress; readonly callbacks: Readonly<Record<string, Json>> };
+}
+
+/** The bytes of a saved model. */
+export function toBytes(model: Model, options: SaveOptions = {}): Uint8Array<ArrayBuffer> {
+  checkOptions("save()", options, ["training"]);
+  const training = flag("save()", "training", options.training ?? false);
+  const trainer = model.training;
+  if (training && !trainer) throw new OptionError('save(): "training" needs a compiled model');
+  const tensors = new Map<string, Tensor>(Object.entries(model.weights()));
+  const callbacks: Record<string, Json> = {};
+  if (training && trainer) {
+    for (const [name, { shape, data }] of trainer.moments()) tensors.set(name, { shape: [...shape], data });
+    for (const callback of trainer.callbacks) {
+      const saved = callback.save?.();
+      if (!saved) continue;
+      callbacks[callback.name] = saved.state;
+      for (const [name, tensor] of Object.entries(saved.tensors ?? {}))
+        tensors.set(`callback.${callback.name}.${name}`, tensor);
+    }
+  }
+  const header: Header = {
+    format: FORMAT,
+    architecture: model.architecture,
+    ...(trainer && {
+      compile: {
+        loss: { name: trainer.loss.name, config: trainer.loss.config },
+        optimizer: { name: trainer.optimizer.name, config: trainer.optimizer.config },
+        metrics: trainer.metrics.filter(isBuiltIn).map(({ name, options: own }) => ({ name, options: own })),
+      },
+    }),
+    ...(training && trainer && { training: { progress: trainer.progress, callbacks } }),
+  };
+  return writeSafetensors(tensors, { gruvy: JSON.stringify(header), format: "gruvy" }) as Uint8Array<ArrayBuffer>;
+}
+
+/** Metrics of the user's own cannot be made again from a file. */
+function isBuiltIn({ name, options }: Metric<unknown>): boolean {
+  try {
+    return resolveMetric("save()", { name, options }) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+/** Writes the file at `path`, all or nothing. */
+export async function save(model: Model, path: string, options: SaveOptions): Promise<void> {
+  if (typeof path !== "string" || !path) throw new OptionError(`save(): expected a path, got ${shown(path)}`);
+  const bytes = toBytes(model, options);
+  const { writeFile } = await import("../files/files.ts");
+  await writeFile(path, bytes);
+}
+
+/** Where a model may come from: a path (Node-like runtimes), a URL, bytes, a Response, a File or Blob. */
+export type ModelSource = string | URL | Uint8Array | ArrayBuffer | Response | Blob;
+
+async function read(source: ModelSource): Promise<Uint8Array> {
+  if (source instanceof Uint8Array) return source;
+  if (source instanceof ArrayBuffer) return new Uint8Array(source);
+  if (typeof Blob !== "undefined" && source instanceof Blob) return new Uint8Array(await source.arrayBuffer());
+  const url = source instanceof URL ? source.href : source;
+  if (typeof url === "string" && !/^(https?|data|blob):/i.test(url)) {
+    const inBrowser = typeof (globalThis as { process?: { versions?: unknown } }).process?.versions !== "object";
+    if (!inBrowser) {
+      const { readFile } = await import("../files/files.ts");
+      return readFile(/^file:/i.test(url) ? decodeURIComponent(new URL(url).pathname) : url);
+    }
+  }
+  const response = typeof url === "string" ? await fetch(url) : url;
+  if (!(response instanceof Response))
+    throw new OptionError(`loadModel(): expected a path, URL, bytes, Response or File, got ${shown(source)}`);
+  if (!response.ok)
+    throw new FormatError(
+      `loadModel(): ${response.url || String(url)} answered ${response.status} ${response.statusText}`,
+    );
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+/**
+ * A model from a file that `save` wrote.
+ *
+ * @example const model = await loadModel("digits.safetensors")
+ * @param source path, URL, bytes, Response, File or Blob
+ * @throws FormatError for a file that is damaged, hostile, or of another kind; nothing is left behind
+ */
+export async function loadModel(source: ModelSource): Promise<Model> {
+  const bytes = await read(source);
+  const { tensors, metadata } = readSafetensors(bytes, "loadModel()");
+  const text = metadata.get("gruvy");
+  if (text === undefined)
+    throw new FormatError(
+      'loadModel(): a safetensors file without the "gruvy" metadata: weights only, no architecture',
+    );
+  const header = parseHeader(text);
+  const model = await build(header.architecture);
+  try {
+    model.setWeights(weightsOf(model, tensors));
+    if (header.compile) compile(model, header);
+    if (header.training) restoreTraining(model, header.training, tensors);
+    return model;
+  } catch (error) {
+    model.dispose();
+    if (error instanceof FormatError || !(error instanceof GruvyError)) throw error;
+    throw new FormatError(`loadModel(): ${error.message}`);
+  }
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function parseHeader(text: string): Header {
+  let header: unknown;
+  try {
+    header = JSON.parse(text);
+  } catch {
+    throw new FormatError('loadModel(): the "gruvy" metadata is not JSON');
+  }
+  if (!isRecord(header) || !isRecord(header.architecture))
+    throw new FormatError('loadModel(): the "gruvy" metadata has no architecture');
+  if (header.format !== FORMAT)
+    throw new FormatError(
+      `loadModel(): format version ${JSON.stringify(header.format)?.slice(0, 20)}; this version reads ${FORMAT}`,
+    );
+  return header as unknown as Header;
+}
+
+async function build({ kind, config }: Architecture): Promise<Model> {
+  if (kind !== "sequential" || !isRecord(config))
+    throw new FormatError('loadModel(): the architecture is not "sequential"');
+  const { layers, inputShape, seed } = config as { layers?: unknown; inputShape?: unknown; seed?: unknown };
+  if (!Array.isArray(layers) || layers.length === 0 || layers.length > 10_000)
+    throw new FormatError("loadModel(): the architecture has no list of layers");
+  try {
+    return await sequential(
+      layers.map((layer: unknown) => {
+        if (
+          !isRecord(layer) ||
+          typeof layer.type !== "string" ||
+          typeof layer.name !== "string" ||
+          !isRecord(layer.config)
+        )
+          throw new FormatError("loadModel(): a layer without type, name and config");
+        return layerFromConfig(layer.type, layer.name, layer.config);
+      }),
+      { inputShape: inputShape as (number | null)[], seed: seed as number },
+    );
+  } catch (error) {
+    if (error instanceof FormatError || !(error instanceof GruvyError)) throw error;
+    throw new FormatError(`loadModel(): ${error.message}`);
+  }
+}
+
+function weightsOf(model: Model, tensors: ReadonlyMap<string, StoredTensor>): Record<string, Tensor> {
+  const out: Record<string, Tensor> = {};
+  for (const { name, shape } of model.network.params) out[name] = floats(name, tensors.get(name), shape);
+  return out;
+}
+
+function floats(name: string, tensor: StoredTensor | undefined, shape: readonly number[]): Tensor {
+  if (!tensor) throw new FormatError(`loadModel(): "${name}" ${shapeText(shape)} is missing`);
+  if (!(tensor.data instanceof Float32Array))
+    throw new FormatError(`loadModel(): "${name}": expected F32, F16 or BF16, got ${tensor.dtype}`);
+  if (shapeText(tensor.shape) !== shapeText(shape))
+    throw new FormatError(`loadModel(): "${name}": expected ${shapeText(shape)}, got ${shapeText(tensor.shape)}`);
+  return { shape: [...shape], data: tensor.data };
+}
+
+function compile(model: Model, { compile: saved }: Header): void {
+  if (!isRecord(saved) || !isRecord(saved.loss) || !isRecord(saved.optimizer) || !Array.isArray(saved.metrics))
+    throw new FormatError("loadModel(): the compile options are damaged");
+  const { loss, optimizer, metrics } = saved;
+  model.compile({ loss, optimizer, metrics: metrics.map((metric) => resolveMetric("loadModel()", metric)) });
+}
+
+function restoreTraining(
+  model: Model,
+  saved: NonNullable<Header["training"]>,
+  tensors: ReadonlyMap<string, StoredTensor>,
+): void {
+  const trainer = model.training;
+  const { progress, callbacks } = saved;
+  const whole = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
+  if (!trainer || !isRecord(progress) || !whole(progress.step) || !whole(progress.epoch) || !isRecord(callbacks))
+    throw new FormatError("loadModel(): the training state is damaged");
+  const moments = new Map<string, Tensor>();
+  for (const [name, { shape }] of trainer.moments()) moments.set(name, floats(name, tensors.get(name), shape));
+  trainer.restoreMoments(moments);
+  trainer.progress = { ...trainer.progress, ...(progress as unknown as Progress) };
+  const resumed = new Map<string, { state: Json; tensors: Record<string, Tensor> }>();
+  for (const [name, state] of Object.entries(callbacks)) {
+    const own: Record<string, Tensor> = {};
+    for (const [key, tensor] of tensors)
+      if (key.startsWith(`callback.${name}.`) && tensor.data instanceof Float32Array)
+        own[key.slice(`callback.${name}.`.length)] = { shape: tensor.shape, data: tensor.data };
+    resumed.set(name, { state: state as Json, tensors: own });
+  }
+  trainer.resumed = resumed;
+}

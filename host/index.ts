@@ -1,0 +1,97 @@
+// Settings
+
+// Data
+export type { BatchLike } from "./batches/examples.ts";
+export { oneHot } from "./batches/one-hot.ts";
+export { padSequences } from "./batches/pad.ts";
+export type { BatchSource } from "./batches/source.ts";
+export { trainTestSplit } from "./batches/split.ts";
+export { FormatError, GruvyError, OptionError, ShapeError, StateError } from "./core/errors.ts";
+export { type Nested, type Tensor, type TensorLike, tensor } from "./core/tensor.ts";
+export { configure, type RuntimeInfo, runtimeInfo, type Settings, type WasmSource } from "./core/wasm.ts";
+export { loadModel, type ModelSource, type SaveOptions } from "./formats/gruvy.ts";
+export type { Stream, StreamOptions } from "./inference/stream.ts";
+export { activation } from "./layers/activation.ts";
+export type { Activation, ActivationName } from "./layers/activations.ts";
+export { type DenseOptions, dense } from "./layers/dense.ts";
+export { dropout } from "./layers/dropout.ts";
+export { type EmbeddingOptions, embedding } from "./layers/embedding.ts";
+export { type GruOptions, gru } from "./layers/gru.ts";
+export {
+  constant,
+  glorotNormal,
+  glorotUniform,
+  heNormal,
+  heUniform,
+  type Initializer,
+  lecunNormal,
+  lecunUniform,
+  ones,
+  orthogonal,
+  randomNormal,
+  randomUniform,
+  truncatedNormal,
+  zeros,
+} from "./layers/initializers.ts";
+// Layers
+export type { Layer } from "./layers/layer.ts";
+export { type LayerNormOptions, layerNorm } from "./layers/layer-norm.ts";
+export { masking } from "./layers/masking.ts";
+export { type BinaryCrossEntropyOptions, binaryCrossentropy } from "./losses/binary-cross-entropy.ts";
+export {
+  type CrossEntropyOptions,
+  categoricalCrossentropy,
+  type SparseCrossEntropyOptions,
+  sparseCategoricalCrossentropy,
+} from "./losses/cross-entropy.ts";
+
+// Training
+export type { Loss } from "./losses/loss.ts";
+export { huber, meanAbsoluteError, meanSquaredError, smoothL1 } from "./losses/regression.ts";
+export { accuracy } from "./metrics/accuracy.ts";
+export { auc } from "./metrics/auc.ts";
+export { confusionMatrix } from "./metrics/confusion-matrix.ts";
+// Metrics; meanSquaredError and meanAbsoluteError as metrics go by their names
+export type { Metric, MetricState } from "./metrics/metric.ts";
+export { perplexity } from "./metrics/perplexity.ts";
+export { f1, precision, recall } from "./metrics/precision-recall.ts";
+export { rootMeanSquaredError } from "./metrics/regression.ts";
+export { classificationReport } from "./metrics/report.ts";
+export { topKAccuracy } from "./metrics/top-k-accuracy.ts";
+export { type AdagradOptions, adagrad } from "./optimizers/adagrad.ts";
+export { type AdamOptions, adam, adamW } from "./optimizers/adam.ts";
+export type { Optimizer } from "./optimizers/optimizer.ts";
+export { type RmspropOptions, rmsprop } from "./optimizers/rmsprop.ts";
+export {
+  cosineDecay,
+  exponentialDecay,
+  oneCycle,
+  reduceOnPlateau,
+  type Schedule,
+  stepDecay,
+  warmUp,
+} from "./optimizers/schedules.ts";
+export { type SgdOptions, sgd } from "./optimizers/sgd.ts";
+export type {
+  CompileOptions,
+  Cotangents,
+  EvaluateOptions,
+  GradientOptions,
+  Gradients,
+  Model,
+  PredictOptions,
+} from "./stacks/model.ts";
+// Models
+export { type SequentialOptions, sequential } from "./stacks/sequential.ts";
+export {
+  type Callback,
+  type CheckpointOptions,
+  checkpoint,
+  csvLog,
+  type EarlyStoppingOptions,
+  earlyStopping,
+  type FitContext,
+  type Logs,
+  progress,
+} from "./training/callbacks.ts";
+export type { FitData, FitOptions, History, ValidationData } from "./training/fit.ts";

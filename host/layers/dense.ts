@@ -1,0 +1,81 @@
+import { ShapeError } from "../core/errors.ts";
+import { checkOptions, flag, integer } from "../core/options.ts";
+import { activate, activateBackward } from "./activation.ts";
+import { type Activation, resolveActivation } from "./activations.ts";
+import { type Initializer, initializerConfig } from "./initializers.ts";
+import { type Layer, type Port, padded } from "./layer.ts";
+import { checkName } from "./name.ts";
+
+export interface DenseOptions {
+  name?: string;
+  /** Default "linear". "softmax" and "sigmoid" are fused with their cross-entropies. */
+  activation?: Activation;
+  /** Default true. */
+  useBias?: boolean;
+  /** Of the kernel [inputs, units]. Default "glorotUniform". */
+  kernelInitializer?: Initializer;
+  /** Of the bias [units]. Default "zeros". */
+  biasInitializer?: Initializer;
+}
+
+/**
+ * y = activation(x · kernel + bias), on every sample [batch, features] or on
+ * every step [batch, time, features].
+ *
+ * @example dense(10, { activation: "softmax" })
+ * @param units numbers in the output
+ * @throws OptionError for unknown options and values out of range
+ */
+export function dense(units: number, options: DenseOptions = {}): Layer {
+  const where = "dense()";
+  integer(where, "units", units, 1, 2 ** 24);
+  checkOptions(where, options, ["name", "activation", "useBias", "kernelInitializer", "biasInitializer"]);
+  const activation = resolveActivation(where, "activation", options.activation ?? "linear", true);
+  const useBias = flag(where, "useBias", options.useBias ?? true);
+  const kernelInitializer = initializerConfig(where, options.kernelInitializer ?? "glorotUniform");
+  const biasInitializer = initializerConfig(where, options.biasInitializer ?? "zeros");
+
+  return {
+    type: "dense",
+    name: checkName(where, options.name),
+    config: { units, activation: activation.config, useBias, kernelInitializer, biasInitializer },
+    build(b, [input]) {
+      if (input.type === "tokens")
+        throw new ShapeError(`layer "${b.name}": expected numbers, got tokens; an embedding turns them into vectors`);
+      const I = input.features;
+      const N = units;
+      const { core } = b;
+      const kernel = b.param("kernel", [I, N], kernelInitializer);
+      const bias = useBias ? b.param("bias", [N], biasInitializer) : undefined;
+      const packed = b.packed("weights", core.densePackedSize(I, N), (k, at) =>
+        k.densePack(at, kernel.address, bias?.address ?? 0, I, N),
+      );
+      const packedTransposed = b.packed(
+        "weights, transposed",
+        core.densePackedTransposedSize(I, N),
+        (k, at) => k.densePackTransposed(at, kernel.address, I, N),
+        true,
+      );
+      const output: Port = { features: N, sequence: input.sequence, type: "values" };
+      return {
+        output,
+        forward(run, [x]) {
+          const sums = run.saved("y", x.rows * padded(N));
+          run.k.denseForward(sums, x.address, packed.address, x.rows, I, N);
+          return activate(run, activation, { ...x, port: output, address: sums, stride: padded(N), saved: {} }, true);
+        },
+        backward(run, [x], y) {
+          // Gradient of the sums, in place of the gradient of y.
+          const dSums = activateBackward(run, activation, y);
+          const dx = run.gradient(x);
+          if (dx) run.k.denseBackward(dx.address, dSums, packedTransposed.address, x.rows, I, N, dx.accumulate);
+          const scratch = run.scratch(
+            "weight gradients",
+            core.denseGradientsSize(I, N) + core.gemmTransposedScratch(I, padded(N)),
+          );
+          run.k.denseGradients(kernel.gradient, bias?.gradient ?? 0, x.address, dSums, scratch, x.rows, I, N);
+        },
+      };
+    },
+  };
+}

@@ -1,0 +1,49 @@
+import { ShapeError } from "../core/errors.ts";
+import { checkOptions, real } from "../core/options.ts";
+import { random } from "../core/random.ts";
+import type { Layer } from "./layer.ts";
+import { checkName } from "./name.ts";
+
+/**
+ * While training, zeroes each number with probability `rate` and scales the
+ * others by 1 / (1 - rate); otherwise passes everything through. Which numbers
+ * fall is a function of the model's seed, the layer's name and the training
+ * step, so a resumed run drops the same ones.
+ *
+ * @param rate in [0, 1)
+ * @throws OptionError for a rate out of range
+ */
+export function dropout(rate: number, options: { name?: string } = {}): Layer {
+  const where = "dropout()";
+  real(where, "rate", rate, "[0, 1)");
+  checkOptions(where, options, ["name"]);
+  return {
+    type: "dropout",
+    name: checkName(where, options.name),
+    config: { rate },
+    build(b, [input]) {
+      if (input.type === "tokens") throw new ShapeError(`layer "${b.name}": expected numbers, got tokens`);
+      const key = random(b.seed, b.name).uint32() | 0;
+      const n = input.features;
+      return {
+        output: input,
+        forward(run, [x]) {
+          if (run.mode !== "train" || rate === 0)
+            return { ...x, gradient: undefined, logits: undefined, saved: { through: 1 } };
+          const y = run.saved("y", x.rows * x.stride);
+          run.k.dropout(y, x.address, x.rows, n, x.stride, 0, rate, key, run.step, 0);
+          return { ...x, address: y, gradient: undefined, logits: undefined, saved: { through: 0 } };
+        },
+        backward(run, [x], y) {
+          const dx = run.gradient(x);
+          if (!dx) return;
+          const size = x.rows * x.stride;
+          if (!y.saved.through)
+            run.k.dropout(dx.address, y.gradient!, x.rows, n, x.stride, 0, rate, key, run.step, dx.accumulate);
+          else if (dx.accumulate) run.k.addTo(dx.address, y.gradient!, size);
+          else run.k.copyRows(dx.address, y.gradient!, 1, size, 0, 0);
+        },
+      };
+    },
+  };
+}

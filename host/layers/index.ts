@@ -1,0 +1,38 @@
+import { FormatError } from "../core/errors.ts";
+import { activation } from "./activation.ts";
+import type { Activation } from "./activations.ts";
+import { dense } from "./dense.ts";
+import { dropout } from "./dropout.ts";
+import { embedding } from "./embedding.ts";
+import { gru } from "./gru.ts";
+import type { Layer } from "./layer.ts";
+import { layerNorm } from "./layer-norm.ts";
+import { masking } from "./masking.ts";
+
+/** A saved layer's options, its name among them; the factories check every one. */
+type Config = Record<string, unknown>;
+
+const without = (config: Config, ...names: string[]): never =>
+  Object.fromEntries(
+    Object.entries(config).filter(([name, value]) => !names.includes(name) && value !== null),
+  ) as never;
+
+/** Every layer, made again from its config; a new one is a row here. */
+const layers: Readonly<Record<string, (config: Config) => Layer>> = {
+  gru: (c) => gru(c.units as number, without(c, "units")),
+  dense: (c) => dense(c.units as number, without(c, "units")),
+  embedding: (c) => embedding(c.tokens as number, c.units as number, without(c, "tokens", "units")),
+  dropout: (c) => dropout(c.rate as number, without(c, "rate")),
+  layerNorm: (c) => layerNorm(without(c)),
+  activation: (c) => activation(c.activation as Activation, without(c, "activation")),
+  masking: (c) => masking(without(c)),
+};
+
+/** @throws FormatError for a type that this version does not have */
+export function layerFromConfig(type: string, name: string, config: Config): Layer {
+  if (!Object.hasOwn(layers, type))
+    throw new FormatError(
+      `unknown layer type ${JSON.stringify(type).slice(0, 60)}; this version has ${Object.keys(layers).join(", ")}`,
+    );
+  return layers[type]({ ...config, name });
+}

@@ -1,0 +1,12 @@
+export { accuracy } from "./accuracy.ts";
+export { auc } from "./auc.ts";
+export type { Scores } from "./class-scores.ts";
+export type { ClassOptions } from "./classes.ts";
+export { type ConfusionMatrix, confusionMatrix } from "./confusion-matrix.ts";
+export type { Metric, MetricFunction, MetricState } from "./metric.ts";
+export { perplexity } from "./perplexity.ts";
+export { type Average, f1, type PrecisionRecallOptions, precision, recall } from "./precision-recall.ts";
+export { meanAbsoluteError, meanSquaredError, rootMeanSquaredError } from "./regression.ts";
+export { type ClassificationReport, classificationReport } from "./report.ts";
+export { resolveMetric } from "./resolve.ts";
+export { topKAccuracy } from "./top-k-accuracy.ts";

@@ -1,0 +1,128 @@
+import { copyIn, readRows, scatter, writeRows } from "../batches/copy.ts";
+import type { Examples } from "../batches/examples.ts";
+import { ShapeError, StateError } from "../core/errors.ts";
+import { shapeText, type Tensor, type TensorLike, toTensor } from "../core/tensor.ts";
+import { padded } from "../layers/layer.ts";
+import type { Network } from "./network.ts";
+import { type Recording, Request } from "./recording.ts";
+
+/** Initial states, one a recurrent layer in order, each [batch, units]. */
+export type States = readonly TensorLike[];
+
+/** What one run may be given besides its batch. */
+export interface RunOptions {
+  readonly mode: Request["mode"];
+  readonly loss?: Request["options"]["loss"];
+  readonly backward?: boolean;
+  readonly inputGradient?: boolean;
+  readonly stateGradient?: readonly Float32Array[];
+  readonly outputGradient?: Float32Array;
+  readonly initialState?: readonly Float32Array[];
+  /** The optimizer step, for dropout. */
+  readonly step?: number;
+}
+
+/**
+ * Copies a batch in, runs its program, and leaves everything to be read in the
+ * recording's places. Stateful layers begin where they ended.
+ *
+ * @param rows the samples of the batch
+ */
+export function execute(network: Network, examples: Examples, rows: Int32Array, options: RunOptions): Recording {
+  const B = rows.length;
+  const { arena } = network.engine;
+  const carried = options.initialState ?? network.carriedStates(B);
+  const recording = network.recording(
+    new Request(options.mode, examples.steps, B, {
+      mask: examples.mask ? "holes" : examples.lengths ? "lengths" : undefined,
+      initialState: carried !== undefined || undefined,
+      loss: options.loss,
+      weights: options.loss && examples.weightsPer,
+      backward: options.backward || undefined,
+      stateGradient: options.stateGradient !== undefined || undefined,
+      inputGradient: options.inputGradient || undefined,
+    }),
+  );
+  copyIn(arena, recording, examples, rows, network.output);
+  const recurrent = network.nodes.filter((node) => node.built.units);
+  const put = (places: ReadonlyMap<string, number>, values: readonly Float32Array[] | undefined) =>
+    recurrent.forEach(({ name, built }, i) => {
+      const at = places.get(name);
+      if (at !== undefined && values) writeRows(arena, at, values[i], B, built.units!, padded(built.units!));
+    });
+  put(recording.initialStates, carried);
+  put(recording.stateGradients, options.stateGradient);
+  if (recording.outputGradient && options.outputGradient) {
+    const { port, stride } = recording.output;
+    const steps = port.sequence ? examples.steps : 1;
+    const identity = Int32Array.from({ length: B }, (_, i) => i);
+    scatter(arena.f32, recording.outputGradient >> 2, options.outputGradient, identity, steps, port.features, stride);
+  }
+  arena.i32[recording.step >> 2] = options.step ?? 0;
+  network.pack(options.backward ?? false);
+  if (options.backward) arena.u8.fill(0, network.gradsAddress, network.gradsAddress + 4 * network.span);
+  recording.program.run();
+  network.carry(recording);
+  return recording;
+}
+
+/** The final states of a run, one a recurrent layer, dense. */
+export function finalStates(network: Network, recording: Recording): Tensor[] {
+  const { B } = recording.request;
+  return recording.states.map(({ final, units, stride }) => ({
+    shape: [B, units],
+    data: readRows(network.engine.arena, final, B, units, stride),
+  }));
+}
+
+/** Gradients with respect to the initial states. */
+export function initialStateGradients(network: Network, recording: Recording): Tensor[] {
+  const { B } = recording.request;
+  return recording.states.map(({ gradient, units, stride }) => ({
+    shape: [B, units],
+    data: gradient ? readRows(network.engine.arena, gradient, B, units, stride) : new Float32Array(B * units),
+  }));
+}
+
+/**
+ * States as users give them: a list with one [batch, units] a recurrent
+ * layer, or, where there is one such layer, that tensor alone.
+ *
+ * @throws ShapeError when they do not fit the model
+ */
+export function checkStates(
+  network: Network,
+  where: string,
+  states: States | TensorLike | undefined,
+  B: number,
+): Float32Array[] | undefined {
+  if (states === undefined) return undefined;
+  const recurrent = network.nodes.filter((node) => node.built.units);
+  if (!recurrent.length) throw new StateError(`${where}: the model has no recurrent layer to take a state`);
+  const expected = recurrent.map(({ name, built }) => `"${name}" ${shapeText([B, built.units!])}`).join(", ");
+  const list =
+    Array.isArray(states) && states.length === recurrent.length && (recurrent.length > 1 || isState(states[0]))
+      ? states
+      : [states];
+  if (list.length !== recurrent.length)
+    throw new ShapeError(`${where}: expected one state a recurrent layer: ${expected}`);
+  return recurrent.map(({ name, built }, i) => {
+    const t = toTensor(list[i] as TensorLike, `${where}: state of "${name}"`);
+    if (t.shape.length !== 2 || t.shape[0] !== B || t.shape[1] !== built.units)
+      throw new ShapeError(
+        `${where}: state of "${name}": expected ${shapeText([B, built.units!])}, got ${shapeText(t.shape)}`,
+      );
+    for (const v of t.data)
+      if (v - v !== 0) throw new ShapeError(`${where}: state of "${name}" has ${v}; expected finite numbers`);
+    return t.data;
+  });
+}
+
+/** A [batch, units] of its own, rather than a row of one. */
+function isState(value: unknown): boolean {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    ("shape" in value || (Array.isArray(value) && typeof value[0] === "object"))
+  );
+}

@@ -1,0 +1,504 @@
+import { gather } from "../batches/copy.ts";
+import { checkExamples, type Door, type Examples, type Extras } from "../batches/examples.ts";
+import { OptionError, ShapeError, StateError } from "../core/errors.ts";
+import { checkOptions, integer, shown } from "../core/options.ts";
+import { count, shapeText, type Tensor, type TensorLike, toTensor } from "../core/tensor.ts";
+import { type SaveOptions, save, toBytes } from "../formats/gruvy.ts";
+import { openStream, type Stream, type StreamOptions } from "../inference/stream.ts";
+import { type LossLike, resolveLoss } from "../losses/index.ts";
+import type { Metric } from "../metrics/metric.ts";
+import { resolveMetric } from "../metrics/resolve.ts";
+import { type OptimizerLike, resolveOptimizer } from "../optimizers/index.ts";
+import { evaluate } from "../training/evaluate.ts";
+import { type FitData, type FitOptions, fit, type History, isBatchSource } from "../training/fit.ts";
+import { Trainer } from "../training/trainer.ts";
+import { checkStates, execute, finalStates, initialStateGradients, type States } from "./execution.ts";
+import type { Network } from "./network.ts";
+
+export interface CompileOptions {
+  /** A name ("categoricalCrossentropy") or a loss with options. */
+  loss: LossLike;
+  /** A name or an optimizer with options. Default "adam". */
+  optimizer?: OptimizerLike;
+  /** Names or metrics with options; "accuracy" is the one that fits the loss. */
+  metrics?: readonly (string | Metric<unknown>)[];
+}
+
+export interface PredictOptions extends Pick<Extras, "lengths" | "mask"> {
+  /** One [batch, units] a recurrent layer. Default zeros. */
+  initialState?: States | TensorLike;
+  /** Samples run at a time. Default 256. */
+  batchSize?: number;
+  allowNonFinite?: boolean;
+}
+
+export interface EvaluateOptions extends Extras {
+  batchSize?: number;
+  allowNonFinite?: boolean;
+}
+
+export interface GradientOptions extends Extras {
+  initialState?: States | TensorLike;
+  allowNonFinite?: boolean;
+}
+
+/** Gradients arriving at the output and at the final states. */
+export interface Cotangents {
+  outputGradient: TensorLike;
+  /** One [batch, units] a recurrent layer. Default zeros. */
+  stateGradient?: States | TensorLike;
+}
+
+export interface Gradients {
+  /** The compiled loss, or sum(output * outputGradient) + sum(state * stateGradient). */
+  loss: number;
+  /** Each row's (sample's, or step's) part of the summed loss, weighted, before any division; empty with cotangents. */
+  rowLosses: Float32Array;
+  outputs: Tensor;
+  /** Final states, one a recurrent layer. */
+  state: Tensor[];
+  /** By parameter name, in Keras layouts. */
+  gradients: Record<string, Tensor>;
+  /** Absent where the model reads tokens. */
+  inputGradient?: Tensor;
+  /** With respect to the initial states, one a recurrent layer. */
+  stateGradient: Tensor[];
+}
+
+/** What a model was made of, enough to make it again. */
+export interface Architecture {
+  readonly kind: string;
+  readonly config: object;
+}
+
+/**
+ * A model: parameters in the engine's memory, and everything one does with
+ * them. Made by `sequential` or `loadModel`. Give its memory back with
+ * `dispose()`.
+ */
+export class Model {
+  private trainer?: Trainer;
+  private busy = false;
+
+  /** Use `sequential()`. */
+  constructor(
+    /** @internal */ readonly network: Network,
+    /** Per sample; null is any length. */
+    readonly inputShape: readonly (number | null)[],
+    /** @internal */ readonly architecture: Architecture,
+  ) {}
+
+  /** Per sample; null is any length. */
+  get outputShape(): (number | null)[] {
+    const { sequence, features } = this.network.output;
+    return sequence ? [this.steps, features] : [features];
+  }
+
+  private get steps(): number | null {
+    return this.network.inputs[0].sequence ? (this.inputShape[0] ?? null) : null;
+  }
+
+  private get tokens(): number | undefined {
+    return this.network.nodes.find((node) => node.built.tokens !== undefined)?.built.tokens;
+  }
+
+  private door(targets: boolean, allowNonFinite = false): Door {
+    const { network } = this;
+    const loss = targets ? this.compiled("targets").loss : undefined;
+    return {
+      input: network.inputs[0],
+      steps: this.steps,
+      output: network.output,
+      tokens: this.tokens,
+      allowNonFinite,
+      targets: loss && { kind: loss.targets, ignoreIndex: loss.ignoreIndex, loss: loss.name },
+    };
+  }
+
+  private compiled(what: string): Trainer {
+    this.network.checkAlive();
+    if (!this.trainer) throw new StateError(`${what} needs a loss: call compile({ loss: ... }) first`);
+    return this.trainer;
+  }
+
+  /** The compiled loss, optimizer and metrics, and how far training is. */
+  get training(): Trainer | undefined {
+    return this.trainer;
+  }
+
+  /** Epochs of training done; `fit({ initialEpoch: model.epoch })` goes on from here. */
+  get epoch(): number {
+    return this.trainer?.progress.epoch ?? 0;
+  }
+
+  /**
+   * Chooses what to train for and how, and takes the memory for it. Compiling
+   * again begins training anew; weights stay.
+   *
+   * @example model.compile({ loss: "categoricalCrossentropy", optimizer: adam({ learningRate: 1e-3 }), metrics: ["accuracy"] })
+   * @throws OptionError for unknown names and options
+   */
+  compile(options: CompileOptions): void {
+    this.network.checkAlive();
+    checkOptions("compile()", options, ["loss", "optimizer", "metrics"]);
+    if (options?.loss === undefined) throw new OptionError('compile(): "loss" is missing');
+    const loss = resolveLoss("compile()", options.loss);
+    const optimizer = resolveOptimizer("compile()", options.optimizer ?? "adam");
+    if (options.metrics !== undefined && !Array.isArray(options.metrics))
+      throw new OptionError(`compile(): "metrics" must be an array, got ${shown(options.metrics)}`);
+    const metrics = (options.metrics ?? []).map((metric) =>
+      resolveMetric(
+        "compile()",
+        metric === "accuracy" || metric === "perplexity"
+          ? { name: metric, options: { fromLogits: loss.fromLogits } }
+          : metric,
+      ),
+    );
+    for (const metric of metrics)
+      if (typeof metric.create().result() !== "number")
+        throw new OptionError(
+          `compile(): metric "${metric.name}" is not one number; call ${metric.name}(yTrue, yPred) on predictions instead`,
+        );
+    this.idle("compile()");
+    this.network.forget();
+    this.trainer = new Trainer(this.network, loss, optimizer, metrics);
+  }
+
+  /**
+   * Trains.
+   *
+   * @example await model.fit(x, y, { epochs: 10, batchSize: 32, validationSplit: 0.1 })
+   * @param x samples [batch, ...], or an iterable or async iterable of batches { x, y, lengths?, sampleWeight? },
+   *          or a function that returns a fresh one each epoch
+   * @param y targets; absent where x gives batches
+   * @throws ShapeError, OptionError for data and options that do not fit, before anything runs
+   * @throws StateError  when the model is not compiled, or training diverges
+   */
+  async fit(x: FitData, y?: TensorLike | FitOptions, options: FitOptions = {}): Promise<History> {
+    const trainer = this.compiled("fit()");
+    if (isBatchSource(x) && y !== undefined && !ArrayBuffer.isView(y) && !Array.isArray(y) && !("data" in y)) {
+      options = y as FitOptions;
+      y = undefined;
+    }
+    return this.exclusively("fit()", () =>
+      fit(this, trainer, (allow) => this.door(true, allow), x, y as TensorLike | undefined, options),
+    );
+  }
+
+  /**
+   * One training step on one batch.
+   *
+   * @returns the loss before the step, the norm of its gradient before clipping, the final states
+   */
+  async trainOnBatch(
+    x: TensorLike,
+    y: TensorLike,
+    options: GradientOptions = {},
+  ): Promise<{ loss: number; gradientNorm: number; state: Tensor[] }> {
+    const trainer = this.compiled("trainOnBatch()");
+    checkOptions("trainOnBatch()", options, ["lengths", "mask", "sampleWeight", "initialState", "allowNonFinite"]);
+    const examples = checkExamples("trainOnBatch()", this.door(true, options.allowNonFinite), {
+      ...extras(options),
+      x,
+      y,
+    });
+    const initialState = checkStates(this.network, "trainOnBatch()", options.initialState, examples.count);
+    this.idle("trainOnBatch()");
+    const { recording, loss, gradientNorm } = trainer.step(examples, all(examples), {
+      initialState,
+      where: `step ${trainer.progress.step + 1}`,
+    });
+    return { loss, gradientNorm, state: finalStates(this.network, recording) };
+  }
+
+  /**
+   * Loss and metrics over a data set.
+   *
+   * @returns { loss, ...metrics by name }
+   */
+  async evaluate(
+    x: FitData,
+    y?: TensorLike | EvaluateOptions,
+    options: EvaluateOptions = {},
+  ): Promise<Record<string, number>> {
+    const trainer = this.compiled("evaluate()");
+    if (isBatchSource(x) && y !== undefined && !ArrayBuffer.isView(y) && !Array.isArray(y) && !("data" in y)) {
+      options = y as EvaluateOptions;
+      y = undefined;
+    }
+    checkOptions("evaluate()", options, ["lengths", "mask", "sampleWeight", "batchSize", "allowNonFinite"]);
+    const batchSize = integer("evaluate()", "batchSize", options.batchSize ?? 256, 1);
+    const door = this.door(true, options.allowNonFinite);
+    return this.exclusively("evaluate()", () =>
+      evaluate(trainer, door, "evaluate()", x, y as TensorLike | undefined, extras(options), batchSize),
+    );
+  }
+
+  /**
+   * Outputs for a batch of any size.
+   *
+   * @example const probabilities = await model.predict(x) // Tensor [batch, 10]
+   * @param x [batch, ...inputShape]
+   * @throws ShapeError, OptionError for input that does not fit
+   */
+  async predict(x: TensorLike, options: PredictOptions = {}): Promise<Tensor> {
+    const { network } = this;
+    network.checkAlive();
+    checkOptions("predict()", options, ["lengths", "mask", "initialState", "batchSize", "allowNonFinite"]);
+    const batchSize = integer("predict()", "batchSize", options.batchSize ?? 256, 1);
+    const examples = checkExamples("predict()", this.door(false, options.allowNonFinite), { ...extras(options), x });
+    const initialState = checkStates(network, "predict()", options.initialState, examples.count);
+    this.idle("predict()");
+    const { arena } = network.engine;
+    const { sequence, features } = network.output;
+    const steps = sequence ? examples.steps : 1;
+    const data = new Float32Array(examples.count * steps * features);
+    for (let from = 0; from < examples.count; from += batchSize) {
+      const rows = range(from, Math.min(examples.count, from + batchSize));
+      const states = initialState?.map((state) => {
+        const units = state.length / examples.count;
+        return state.subarray(from * units, (from + rows.length) * units);
+      });
+      const { output } = execute(network, examples, rows, { mode: "predict", initialState: states });
+      gather(
+        data,
+        from * steps * features,
+        arena.f32,
+        output.address >> 2,
+        rows.length,
+        steps,
+        features,
+        output.stride,
+      );
+    }
+    return { shape: [examples.count, ...(sequence ? [steps] : []), features], data };
+  }
+
+  /**
+   * The loss and all its gradients, with dropout off; no parameter moves.
+   *
+   * @param y targets for the compiled loss; or { outputGradient, stateGradient? }, for the gradients of
+   *          sum(output * outputGradient) + sum(state * stateGradient)
+   */
+  async gradients(x: TensorLike, y: TensorLike | Cotangents, options: GradientOptions = {}): Promise<Gradients> {
+    const { network } = this;
+    const where = "gradients()";
+    network.checkAlive();
+    checkOptions(where, options, ["lengths", "mask", "sampleWeight", "initialState", "allowNonFinite"]);
+    const cotangents = isCotangents(y) ? y : undefined;
+    if (cotangents) checkOptions(`${where}: cotangents`, cotangents, ["outputGradient", "stateGradient"]);
+    const examples = checkExamples(where, this.door(!cotangents, options.allowNonFinite), {
+      ...extras(options),
+      x,
+      ...(cotangents ? {} : { y: y as TensorLike }),
+    });
+    const B = examples.count;
+    const initialState = checkStates(network, where, options.initialState, B);
+    this.idle(where);
+    const { sequence, features } = network.output;
+    const shape = [B, ...(sequence ? [examples.steps] : []), features];
+    let outputGradient: Float32Array | undefined;
+    let stateGradient: Float32Array[] | undefined;
+    if (cotangents) {
+      const g = toTensor(cotangents.outputGradient, `${where}: outputGradient`);
+      if (g.data.length !== count(shape))
+        throw new ShapeError(`${where}: expected outputGradient ${shapeText(shape)}, got ${shapeText(g.shape)}`);
+      outputGradient = g.data;
+      stateGradient = checkStates(network, where, cotangents.stateGradient, B);
+    }
+    if (!network.trains) network.enableTraining([], 4);
+    const recording = execute(network, examples, all(examples), {
+      mode: "gradients",
+      loss: cotangents ? undefined : this.compiled(where).loss,
+      backward: true,
+      inputGradient: true,
+      outputGradient,
+      stateGradient,
+      initialState,
+    });
+    const { arena } = network.engine;
+    const { input, output, inputGradient } = recording;
+    const outputs = { shape, data: new Float32Array(count(shape)) };
+    gather(outputs.data, 0, arena.f32, output.address >> 2, B, sequence ? examples.steps : 1, features, output.stride);
+    const state = finalStates(network, recording);
+    let dx: Tensor | undefined;
+    if (inputGradient) {
+      const steps = input.port.sequence ? examples.steps : 1;
+      dx = {
+        shape: [B, ...(input.port.sequence ? [steps] : []), input.port.features],
+        data: new Float32Array(B * steps * input.port.features),
+      };
+      gather(dx.data, 0, arena.f32, inputGradient >> 2, B, steps, input.port.features, input.stride);
+    }
+    const dot = (a: Float32Array, b: Float32Array) => a.reduce((sum, v, i) => sum + v * b[i], 0);
+    let loss: number;
+    if (outputGradient)
+      loss =
+        dot(outputs.data, outputGradient) +
+        (stateGradient ? state.reduce((sum, s, i) => sum + dot(s.data, stateGradient[i]), 0) : 0);
+    else {
+      const [sum, divisor] = [arena.f64[recording.loss >> 3], arena.f64[(recording.loss >> 3) + 1]];
+      loss = this.trainer!.reduction === "sum" ? sum : divisor > 0 ? sum / divisor : 0;
+    }
+    const steps = sequence ? examples.steps : 1;
+    const rowLosses = new Float32Array(recording.rowLosses ? B * steps : 0);
+    if (recording.rowLosses) gather(rowLosses, 0, arena.f32, recording.rowLosses >> 2, B, steps, 1, 1);
+    return {
+      loss,
+      rowLosses,
+      outputs,
+      state,
+      gradients: Object.fromEntries(
+        network.params.map((param) => [param.name, { shape: [...param.shape], data: network.readGradient(param) }]),
+      ),
+      inputGradient: dx,
+      stateGradient: initialStateGradients(network, recording),
+    };
+  }
+
+  /**
+   * The model one time step at a time, hidden states kept between calls.
+   *
+   * @example const stream = model.stream(); const y = stream.step(frame)
+   * @throws StateError when a layer needs the whole sequence first
+   */
+  stream(options: StreamOptions = {}): Stream {
+    this.network.checkAlive();
+    return openStream(this.network, options, this.tokens);
+  }
+
+  /** Stateful layers begin at zero again. */
+  resetStates(): void {
+    this.network.resetStates();
+  }
+
+  /** All parameters by name, copies, in Keras layouts: "gru_1.recurrentKernel", "dense.kernel". */
+  weights(): Record<string, Tensor> {
+    const { network } = this;
+    network.checkAlive();
+    return Object.fromEntries(
+      network.params.map((param) => [param.name, { shape: [...param.shape], data: network.readParam(param) }]),
+    );
+  }
+
+  /**
+   * Sets all parameters.
+   *
+   * @throws ShapeError when a name or shape does not fit; then nothing has changed
+   */
+  setWeights(weights: Record<string, TensorLike>): void {
+    const { network } = this;
+    network.checkAlive();
+    if (weights === null || typeof weights !== "object")
+      throw new ShapeError(`setWeights(): expected tensors by name, got ${shown(weights)}`);
+    const unknown = Object.keys(weights).find((name) => !network.param(name));
+    if (unknown)
+      throw new ShapeError(
+        `setWeights(): unknown "${unknown}"; the model has ${network.params.map((p) => `"${p.name}"`).join(", ")}`,
+      );
+    const checked = network.params.map((param) => {
+      if (!Object.hasOwn(weights, param.name))
+        throw new ShapeError(`setWeights(): "${param.name}" ${shapeText(param.shape)} is missing`);
+      const t = toTensor(weights[param.name], `setWeights(): "${param.name}"`);
+      if (t.shape.length !== param.shape.length || t.shape.some((n, i) => n !== param.shape[i]))
+        throw new ShapeError(
+          `setWeights(): "${param.name}": expected ${shapeText(param.shape)}, got ${shapeText(t.shape)}`,
+        );
+      for (let i = 0; i < t.data.length; i++)
+        if (t.data[i] - t.data[i] !== 0)
+          throw new OptionError(
+            `setWeights(): "${param.name}" has ${t.data[i]} at position ${i}; expected finite numbers`,
+          );
+      return t.data;
+    });
+    network.params.forEach((param, i) => {
+      network.writeParam(param, checked[i]);
+    });
+  }
+
+  /** Layers, output shapes and parameters as a table. */
+  summary(): string {
+    const rows = this.network.nodes.map(({ name, layer, built, params }) => {
+      const { sequence, features } = built.output;
+      return [
+        `${name} (${layer.type})`,
+        shapeText([null, ...(sequence ? [this.steps] : []), features]),
+        String(params.reduce((sum, p) => sum + count(p.shape), 0)),
+      ];
+    });
+    const total = this.network.params.reduce((sum, p) => sum + count(p.shape), 0);
+    const table = [["layer", "output", "parameters"], ...rows];
+    const width = (i: number) => Math.max(...table.map((row) => row[i].length));
+    const line = (row: string[]) =>
+      `${row[0].padEnd(width(0))}  ${row[1].padEnd(width(1))}  ${row[2].padStart(width(2))}`;
+    const rule = "-".repeat(width(0) + width(1) + width(2) + 4);
+    return [
+      line(table[0]),
+      rule,
+      ...rows.map(line),
+      rule,
+      `${total} parameters, ${((4 * total) / 1024).toFixed(1)} KiB`,
+    ].join("\n");
+  }
+
+  /** Where the model's memory goes. */
+  get plan(): { describe(): string } {
+    return { describe: () => this.network.describe() };
+  }
+
+  /**
+   * Writes the model to one file, through a temporary one: a crash leaves the
+   * old file or the new one.
+   *
+   * @param path in Node-like runtimes; elsewhere use `toBytes()`
+   * @param options `{ training: true }` adds what `fit` needs to go on: moments, epoch, schedule
+   */
+  save(path: string, options: SaveOptions = {}): Promise<void> {
+    this.network.checkAlive();
+    return save(this, path, options);
+  }
+
+  /** The file that `save` writes. */
+  toBytes(options: SaveOptions = {}): Uint8Array<ArrayBuffer> {
+    this.network.checkAlive();
+    return toBytes(this, options);
+  }
+
+  /** Gives all memory back; the model and its streams cannot be used any more. */
+  dispose(): void {
+    this.network.dispose();
+    this.trainer = undefined;
+  }
+
+  /** One long-running call at a time: they share the model's memory between awaits. */
+  private async exclusively<T>(where: string, run: () => Promise<T>): Promise<T> {
+    this.idle(where);
+    this.busy = true;
+    try {
+      return await run();
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  private idle(where: string): void {
+    if (this.busy && !where.startsWith("predict"))
+      throw new StateError(`${where}: fit() or evaluate() is still running on this model; await it first`);
+  }
+}
+
+function extras(options: Extras): Extras {
+  return { lengths: options.lengths, mask: options.mask, sampleWeight: options.sampleWeight };
+}
+
+function isCotangents(y: unknown): y is Cotangents {
+  return typeof y === "object" && y !== null && "outputGradient" in y;
+}
+
+function range(from: number, to: number): Int32Array {
+  return Int32Array.from({ length: to - from }, (_, i) => from + i);
+}
+
+function all(examples: Examples): Int32Array {
+  return range(0, examples.count);
+}

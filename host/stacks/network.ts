@@ -1,0 +1,310 @@
+import { readRows } from "../batches/copy.ts";
+import type { Block } from "../core/arena.ts";
+import { ShapeError, StateError } from "../core/errors.ts";
+import { Program } from "../core/kernels.ts";
+import { describe, Region } from "../core/plan.ts";
+import { random } from "../core/random.ts";
+import { count } from "../core/tensor.ts";
+import type { Engine } from "../core/wasm.ts";
+import { resolveInitializer } from "../layers/initializers.ts";
+import type { Builder, BuiltLayer, Layer, Param, Port } from "../layers/layer.ts";
+import { type Recording, type Request, record } from "./recording.ts";
+
+/** A layer at its place in the model: `inputs` are the nodes it reads, -1 - i for the model's i-th input. */
+export interface NodeSpec {
+  readonly layer: Layer;
+  readonly name: string;
+  readonly inputs: readonly number[];
+}
+
+export interface Node extends NodeSpec {
+  readonly built: BuiltLayer;
+  readonly params: readonly Param[];
+}
+
+/** What the network reads and gives back, and in which order its layers run. */
+export interface Topology {
+  readonly inputs: readonly Port[];
+  /** In an order in which every node comes after the nodes it reads. */
+  readonly nodes: readonly NodeSpec[];
+  /** The node that is the model's output. */
+  readonly output: number;
+}
+
+interface Packed {
+  readonly label: string;
+  readonly count: number;
+  readonly training: boolean;
+  readonly record: (k: Program["k"], address: number) => void;
+  address: number;
+}
+
+/** Recordings kept for the shapes seen last. */
+const RECORDINGS = 32;
+
+/**
+ * Built layers, their parameters and all memory of one model: the plan.
+ *
+ * Two blocks live as long as the model: `params | packed`, and from `compile`
+ * on `grads | state | packed for backward`. A third holds one run:
+ * `io | saved | scratch`, and is as large as the largest batch so far.
+ */
+export class Network {
+  readonly nodes: readonly Node[];
+  readonly inputs: readonly Port[];
+  readonly output: Port;
+  readonly params: readonly Param[];
+  private readonly packs: Packed[] = [];
+  private regions: Record<"params" | "packed" | "grads" | "state" | "packedTransposed", Region>;
+  private readonly weightsBlock: Block;
+  private trainingBlock?: Block;
+  private runBlock?: Block;
+  private readonly recordings = new Map<string, Recording>();
+  private current?: Recording;
+  /** The parameters changed since these were packed. */
+  private stale = { forward: true, backward: true };
+  private packPrograms: { forward?: Program; backward?: Program } = {};
+  private carried?: { readonly B: number; readonly states: Float32Array[] };
+  /** Blocks of streams that are open. */
+  private readonly lent = new Set<Block>();
+  private disposed = false;
+
+  constructor(
+    readonly engine: Engine,
+    readonly topology: Topology,
+    readonly seed: number,
+  ) {
+    const params: Param[] = [];
+    const ports: Port[] = [];
+    const read = (i: number) => (i < 0 ? topology.inputs[-1 - i] : ports[i]);
+    this.inputs = topology.inputs;
+    this.nodes = topology.nodes.map((spec) => {
+      const own: Param[] = [];
+      const builder: Builder = {
+        core: engine.core,
+        name: spec.name,
+        seed,
+        param: (name, shape, initializer) => {
+          const param: Param = { name: `${spec.name}.${name}`, shape, initializer, address: 0, gradient: 0 };
+          own.push(param);
+          return param;
+        },
+        packed: (label, count, write, training = false) => {
+          const packed: Packed = { label: `${spec.name}.${label}`, count, training, record: write, address: 0 };
+          this.packs.push(packed);
+          return packed;
+        },
+      };
+      const built = spec.layer.build(builder, spec.inputs.map(read));
+      ports.push(built.output);
+      params.push(...own);
+      return { ...spec, built, params: own };
+    });
+    this.params = params;
+    this.output = ports[topology.output];
+
+    const weights = this.layWeights(0);
+    this.weightsBlock = engine.arena.take(weights.params.high + weights.packed.high);
+    this.regions = {
+      ...this.layWeights(this.weightsBlock.address),
+      grads: new Region("grads"),
+      state: new Region("state"),
+      packedTransposed: new Region("packed"),
+    };
+    for (const param of params) {
+      const initialize = resolveInitializer(`layer "${param.name.split(".")[0]}"`, param.initializer);
+      this.write(param.address, initialize(param.shape, random(seed, param.name)));
+    }
+  }
+
+  private layWeights(base: number) {
+    const params = new Region("params", base);
+    for (const param of this.params) param.address = params.take(param.name, count(param.shape));
+    const packed = new Region("packed", base + params.high);
+    for (const pack of this.packs) if (!pack.training) pack.address = packed.take(pack.label, pack.count);
+    return { params, packed };
+  }
+
+  private layTraining(base: number, slots: readonly string[], extra: number) {
+    const grads = new Region("grads", base);
+    for (const param of this.params) param.gradient = grads.take(`d ${param.name}`, count(param.shape));
+    const state = new Region("state", base + grads.high);
+    const addresses = slots.map((slot) => state.take(slot, this.span));
+    const settings = state.take("settings", extra);
+    const packedTransposed = new Region("packed", base + grads.high + state.high);
+    for (const pack of this.packs) if (pack.training) pack.address = packedTransposed.take(pack.label, pack.count);
+    return { grads, state, packedTransposed, addresses, settings };
+  }
+
+  /** Elements of the flat span of all parameters, padding included; gradients and moments have the same. */
+  get span(): number {
+    return this.regions.params.high / 4;
+  }
+  get paramsAddress(): number {
+    return this.regions.params.base;
+  }
+  get gradsAddress(): number {
+    return this.regions.grads.base;
+  }
+  get trains(): boolean {
+    return this.trainingBlock !== undefined;
+  }
+
+  /**
+   * Memory for gradients and for an optimizer's moments, one span a slot,
+   * and `extra` elements besides.
+   */
+  enableTraining(slots: readonly string[], extra: number): { slots: number[]; settings: number } {
+    this.checkAlive();
+    this.disableTraining();
+    const size = this.layTraining(0, slots, extra);
+    this.trainingBlock = this.engine.arena.take(size.grads.high + size.state.high + size.packedTransposed.high);
+    const { addresses, settings, ...regions } = this.layTraining(this.trainingBlock.address, slots, extra);
+    this.regions = { ...this.regions, ...regions };
+    return { slots: addresses, settings };
+  }
+
+  private disableTraining(): void {
+    if (!this.trainingBlock) return;
+    this.engine.arena.give(this.trainingBlock);
+    this.trainingBlock = undefined;
+    this.forget();
+    this.packPrograms.backward = undefined;
+    this.stale.backward = true;
+  }
+
+  /** Drops what was recorded: it holds addresses and options that are no longer true. */
+  forget(): void {
+    this.recordings.clear();
+    this.current = undefined;
+  }
+
+  /** The recording for a request, laid out and ready to be given its inputs. */
+  recording(request: Request): Recording {
+    this.checkAlive();
+    const key = request.key;
+    let recording = this.recordings.get(key);
+    if (!recording) {
+      const size = record(this, request, 0).bytes;
+      if (!this.runBlock || size > this.runBlock.bytes) {
+        if (this.runBlock) this.engine.arena.give(this.runBlock);
+        this.runBlock = undefined;
+        this.forget();
+        this.runBlock = this.engine.arena.take(size);
+      }
+      recording = record(this, request, this.runBlock.address);
+      if (this.recordings.size >= RECORDINGS) this.recordings.delete(this.recordings.keys().next().value!);
+      this.recordings.set(key, recording);
+    }
+    if (this.current !== recording) recording.writeConstants(this.engine.arena);
+    this.current = recording;
+    return recording;
+  }
+
+  /** A recording in a block of its own, for a stream. */
+  separateRecording(request: Request): { recording: Recording; block: Block } {
+    this.checkAlive();
+    const block = this.engine.arena.take(record(this, request, 0).bytes);
+    this.lent.add(block);
+    const recording = record(this, request, block.address);
+    recording.writeConstants(this.engine.arena);
+    return { recording, block };
+  }
+
+  /** States of all recurrent layers as stateful ones left them; undefined where none is stateful or nothing has run. */
+  carriedStates(B: number): Float32Array[] | undefined {
+    if (!this.carried) return undefined;
+    if (this.carried.B !== B)
+      throw new StateError(
+        `stateful layers hold the state of ${this.carried.B} sequences, got a batch of ${B}; call resetStates() first`,
+      );
+    return this.carried.states;
+  }
+
+  /** Keeps the final states of stateful layers; those of others begin at zero again. */
+  carry(recording: Recording): void {
+    const recurrent = this.nodes.filter((node) => node.built.units);
+    if (!recurrent.some((node) => node.built.stateful)) return;
+    const { B } = recording.request;
+    this.carried = {
+      B,
+      states: recurrent.map(({ name, built }) => {
+        const place = recording.states.find((state) => state.layer === name);
+        return built.stateful && place
+          ? readRows(this.engine.arena, place.final, B, place.units, place.stride)
+          : new Float32Array(B * built.units!);
+      }),
+    };
+  }
+
+  /** Stateful layers begin at zero again. */
+  resetStates(): void {
+    this.carried = undefined;
+  }
+
+  /** Takes back the block of a separate recording. */
+  release(block: Block): void {
+    if (this.lent.delete(block)) this.engine.arena.give(block);
+  }
+
+  /** Brings the packed copies up to date with the parameters. */
+  pack(backward: boolean): void {
+    for (const kind of backward ? (["forward", "backward"] as const) : (["forward"] as const)) {
+      if (!this.stale[kind]) continue;
+      let program = this.packPrograms[kind];
+      if (!program) {
+        program = new Program(this.engine.core);
+        for (const pack of this.packs)
+          if (pack.training === (kind === "backward")) pack.record(program.k, pack.address);
+        this.packPrograms[kind] = program.seal();
+      }
+      program.run();
+      this.stale[kind] = false;
+    }
+  }
+
+  /** To be called by whoever writes parameters. */
+  paramsChanged(): void {
+    this.stale = { forward: true, backward: true };
+  }
+
+  private write(address: number, values: Float32Array): void {
+    this.engine.arena.f32.set(values, address >> 2);
+    this.paramsChanged();
+  }
+
+  param(name: string): Param | undefined {
+    return this.params.find((p) => p.name === name);
+  }
+
+  readParam(param: Param): Float32Array {
+    return this.engine.arena.f32.slice(param.address >> 2, (param.address >> 2) + count(param.shape));
+  }
+  readGradient(param: Param): Float32Array {
+    return this.engine.arena.f32.slice(param.gradient >> 2, (param.gradient >> 2) + count(param.shape));
+  }
+  writeParam(param: Param, values: Float32Array): void {
+    if (values.length !== count(param.shape))
+      throw new ShapeError(`"${param.name}": expected ${count(param.shape)} numbers, got ${values.length}`);
+    this.write(param.address, values);
+  }
+
+  checkAlive(): void {
+    if (this.disposed) throw new StateError("this model has been disposed of");
+  }
+
+  /** Where all memory of the model goes. */
+  describe(): string {
+    return describe([...Object.values(this.regions), ...(this.current?.regions ?? [])]);
+  }
+
+  /** Gives all memory back. */
+  dispose(): void {
+    if (this.disposed) return;
+    this.disposed = true;
+    const { arena } = this.engine;
+    for (const block of [this.weightsBlock, this.trainingBlock, this.runBlock, ...this.lent])
+      if (block) arena.give(block);
+    this.forget();
+  }
+}

@@ -1,0 +1,238 @@
+import { checkExamples, type Door, type Examples, type Extras } from "../batches/examples.ts";
+import { type BatchSource, isBatchSource, slices, sourced } from "../batches/source.ts";
+import { OptionError, ShapeError, StateError } from "../core/errors.ts";
+import { checkOptions, flag, integer, real, shown } from "../core/options.ts";
+import { permutation } from "../core/random.ts";
+import type { TensorLike } from "../core/tensor.ts";
+import type { Model } from "../stacks/model.ts";
+import { breathe } from "./breathe.ts";
+import { type Callback, type FitContext, type Logs, progress } from "./callbacks.ts";
+import { evaluate } from "./evaluate.ts";
+import { Scores, type Trainer } from "./trainer.ts";
+
+export type FitData = TensorLike | BatchSource;
+export { isBatchSource };
+
+/** Samples to validate on: [x, y], a record with lengths or weights, or a source of batches that can be read anew. */
+export type ValidationData =
+  | readonly [TensorLike, TensorLike]
+  | ({ x: TensorLike; y: TensorLike } & Extras)
+  | BatchSource;
+
+export interface FitOptions extends Extras {
+  /** Passes over the data, counted from the beginning of training. Default 1. */
+  epochs?: number;
+  /** Epochs already done: `model.epoch` after a checkpoint. Default 0. */
+  initialEpoch?: number;
+  /** Samples a step. Default 32; the last batch may be smaller. */
+  batchSize?: number;
+  /** A new order each epoch, drawn from the model's seed, or from this one. Default true. */
+  shuffle?: boolean | number;
+  validationData?: ValidationData;
+  /** The last part of the samples is held out, before shuffling. Default 0. */
+  validationSplit?: number;
+  /** Weights by class number: multiply the sample weights, as Keras. */
+  classWeight?: Readonly<Record<number, number>> | readonly number[];
+  callbacks?: readonly Callback[];
+  /** Stops between batches; `fit` rejects with the signal's reason, the model stays usable. */
+  signal?: AbortSignal;
+  /** 1 prints a line an epoch. Default 0. */
+  verbose?: 0 | 1;
+  /** Let NaN and infinity through the input checks. Default false. */
+  allowNonFinite?: boolean;
+}
+
+/** What happened, epoch by epoch. */
+export interface History {
+  /** Epoch numbers, from 1. */
+  epoch: number[];
+  /** loss, metrics, learningRate, valLoss...: one number an epoch. */
+  history: Record<string, number[]>;
+  /** Why training ended before its last epoch. */
+  stopped?: string;
+}
+
+const OPTIONS = [
+  "epochs",
+  "initialEpoch",
+  "batchSize",
+  "shuffle",
+  "validationData",
+  "validationSplit",
+  "classWeight",
+  "callbacks",
+  "signal",
+  "verbose",
+  "allowNonFinite",
+  "lengths",
+  "mask",
+  "sampleWeight",
+] as const;
+
+/** The training loop behind `model.fit`. */
+export async function fit(
+  model: Model,
+  trainer: Trainer,
+  doorFor: (allowNonFinite?: boolean) => Door,
+  x: FitData,
+  y: TensorLike | undefined,
+  options: FitOptions,
+): Promise<History> {
+  const where = "fit()";
+  checkOptions(where, options, OPTIONS);
+  const epochs = integer(where, "epochs", options.epochs ?? 1, 0);
+  const initialEpoch = integer(where, "initialEpoch", options.initialEpoch ?? 0, 0);
+  const batchSize = integer(where, "batchSize", options.batchSize ?? 32, 1);
+  const shuffle = options.shuffle ?? true;
+  if (typeof shuffle !== "number") flag(where, "shuffle", shuffle);
+  const split = real(where, "validationSplit", options.validationSplit ?? 0, "[0, 1)");
+  if (options.callbacks !== undefined && !Array.isArray(options.callbacks))
+    throw new OptionError(`${where}: "callbacks" must be an array, got ${shown(options.callbacks)}`);
+  const { signal } = options;
+  signal?.throwIfAborted();
+  const door = doorFor(options.allowNonFinite);
+  const extras: Extras = { lengths: options.lengths, mask: options.mask, sampleWeight: options.sampleWeight };
+  const weighted = (examples: Examples) =>
+    options.classWeight ? withClassWeights(where, examples, door, options.classWeight) : examples;
+
+  // Everything is checked before anything runs.
+  let examples: Examples | undefined;
+  let validation: (() => Promise<Record<string, number>>) | undefined;
+  if (!isBatchSource(x)) examples = weighted(checkExamples(where, door, { ...extras, x, y }));
+  else if (split > 0)
+    throw new OptionError(`${where}: "validationSplit" needs arrays; give "validationData" with a source of batches`);
+  let order = examples && Int32Array.from({ length: examples.count }, (_, i) => i);
+  if (options.validationData !== undefined) {
+    if (split > 0) throw new OptionError(`${where}: give "validationData" or "validationSplit", not both`);
+    validation = validator(trainer, door, options.validationData, Math.max(batchSize, 256), signal);
+  } else if (split > 0 && examples && order) {
+    const kept = examples.count - Math.max(1, Math.floor(examples.count * split));
+    if (kept < 1)
+      throw new ShapeError(`${where}: "validationSplit" ${split} of ${examples.count} samples leaves none to train on`);
+    const held = order.subarray(kept);
+    order = order.subarray(0, kept);
+    const all = examples;
+    validation = async () => {
+      const scores = new Scores(trainer.network, trainer.metrics);
+      for (const { rows } of slices(all, Math.max(batchSize, 256), held))
+        scores.add(trainer.test(all, rows), all, rows);
+      return scores.result(trainer.reduction);
+    };
+  }
+
+  const callbacks = [...(options.verbose ? [progress()] : []), ...(options.callbacks ?? [])];
+  callbacks.sort((a, b) => Number(a.last ?? false) - Number(b.last ?? false));
+  const history: History = { epoch: [], history: {} };
+  const context: FitContext = {
+    model,
+    epochs,
+    batches: order && Math.ceil(order.length / batchSize),
+    stop: (reason) => {
+      history.stopped ??= reason;
+    },
+  };
+  trainer.progress.epoch = initialEpoch;
+  trainer.resume(callbacks, initialEpoch > 0);
+  const seed = typeof shuffle === "number" ? shuffle : model.network.seed;
+  const pause = breathe();
+  for (const callback of callbacks) await callback.onTrainBegin?.(context);
+  for (let epoch = initialEpoch + 1; epoch <= epochs && history.stopped === undefined; epoch++) {
+    for (const callback of callbacks) await callback.onEpochBegin?.(epoch, context);
+    const goBack = trainer.snapshot();
+    const scores = new Scores(trainer.network, trainer.metrics);
+    const rate = trainer.rate;
+    model.resetStates();
+    const turn = order && shuffle !== false ? permutation(seed, epoch, order.length).map((i) => order![i]) : order;
+    const source = examples ? slices(examples, batchSize, turn) : sourced(where, door, x as BatchSource);
+    let batch = 0;
+    for await (const { examples: given, rows } of source) {
+      signal?.throwIfAborted();
+      batch++;
+      const own = examples ? given : weighted(given);
+      try {
+        const { recording, loss, gradientNorm } = trainer.step(own, rows, { where: `epoch ${epoch}, step ${batch}` });
+        scores.add(recording, own, rows);
+        for (const callback of callbacks) await callback.onBatchEnd?.(batch, { loss, gradientNorm }, context);
+      } catch (error) {
+        // The model goes back to the end of the last whole epoch, where its numbers were good.
+        if (error instanceof StateError && error.message.startsWith("training diverged")) goBack();
+        throw error;
+      }
+      await pause();
+    }
+    if (batch === 0)
+      throw new ShapeError(
+        `${where}: the source gave no batches in epoch ${epoch}${epoch > initialEpoch + 1 ? "; give a function that returns a fresh iterable each epoch" : ""}`,
+      );
+    const logs: Logs = { ...scores.result(trainer.reduction), learningRate: rate };
+    if (validation) {
+      model.resetStates();
+      for (const [name, value] of Object.entries(await validation()))
+        logs[`val${name[0].toUpperCase()}${name.slice(1)}`] = value;
+    }
+    trainer.endEpoch(logs.valLoss ?? logs.loss);
+    history.epoch.push(epoch);
+    for (const [name, value] of Object.entries(logs)) (history.history[name] ??= []).push(value);
+    for (const callback of callbacks) await callback.onEpochEnd?.(epoch, logs, context);
+  }
+  for (const callback of callbacks) await callback.onTrainEnd?.(context);
+  return history;
+}
+
+function validator(
+  trainer: Trainer,
+  door: Door,
+  data: ValidationData,
+  batchSize: number,
+  signal?: AbortSignal,
+): () => Promise<Record<string, number>> {
+  const where = "fit(): validationData";
+  if (!isBatchSource(data)) {
+    const { x, y, ...extras } = Array.isArray(data)
+      ? { x: data[0] as TensorLike, y: data[1] as TensorLike }
+      : (data as { x: TensorLike; y: TensorLike } & Extras);
+    const examples = checkExamples(where, door, { ...extras, x, y });
+    return async () => {
+      const scores = new Scores(trainer.network, trainer.metrics);
+      for (const { rows } of slices(examples, batchSize)) {
+        signal?.throwIfAborted();
+        scores.add(trainer.test(examples, rows), examples, rows);
+      }
+      return scores.result(trainer.reduction);
+    };
+  }
+  return () => evaluate(trainer, door, where, data, undefined, {}, batchSize, signal);
+}
+
+/** Sample weights multiplied by the weight of each row's class. */
+function withClassWeights(
+  where: string,
+  examples: Examples,
+  door: Door,
+  classWeight: Readonly<Record<number, number>> | readonly number[],
+): Examples {
+  const { features, sequence } = door.output;
+  const classes = features === 1 ? 2 : features;
+  const weights = new Float32Array(classes).fill(1);
+  for (const [label, weight] of Object.entries(classWeight)) {
+    integer(where, `classWeight label ${label}`, Number(label), 0, classes - 1);
+    weights[Number(label)] = real(where, `classWeight of ${label}`, weight, "[0, inf)");
+  }
+  const rows = examples.count * (sequence ? examples.steps : 1);
+  const y = examples.y!;
+  if (examples.weightsPer === "elements")
+    throw new OptionError(`${where}: "classWeight" needs sampleWeight to be one a sample or step`);
+  const labelOf = (row: number) => {
+    if (y instanceof Int32Array) return y[row];
+    if (features === 1) return y[row] >= 0.5 ? 1 : 0;
+    let best = 0;
+    for (let j = 1; j < features; j++) if (y[row * features + j] > y[row * features + best]) best = j;
+    return best;
+  };
+  // An ignored label has no class and no loss.
+  const out = Float32Array.from(
+    { length: rows },
+    (_, row) => (examples.weights?.[row] ?? 1) * (weights[labelOf(row)] ?? 1),
+  );
+  return { ...examples, weights: out, weightsPer: "rows" };
+}

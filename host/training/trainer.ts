@@ -1,0 +1,266 @@
+import { gather } from "../batches/copy.ts";
+import type { Examples } from "../batches/examples.ts";
+import { StateError } from "../core/errors.ts";
+import { count, type Tensor } from "../core/tensor.ts";
+import type { Json } from "../layers/layer.ts";
+import type { Loss } from "../losses/loss.ts";
+import type { Metric, MetricState } from "../metrics/metric.ts";
+import { type Optimizer, SETTINGS, type Spans } from "../optimizers/optimizer.ts";
+import { afterEpoch, findPlateau, type PlateauState, plateauState, scheduleRate } from "../optimizers/schedules.ts";
+import { execute } from "../stacks/execution.ts";
+import type { Network } from "../stacks/network.ts";
+import type { Recording } from "../stacks/recording.ts";
+import type { Callback } from "./callbacks.ts";
+
+/** Where training is; with the parameters and the moments, all there is to resume. */
+export interface Progress {
+  /** Optimizer steps done. */
+  step: number;
+  /** Epochs done. */
+  epoch: number;
+  plateau?: PlateauState;
+}
+
+/** Loss and metrics summed over batches. */
+export class Scores {
+  private sum = 0;
+  private divisor = 0;
+  private readonly states: { name: string; state: MetricState<unknown> }[];
+
+  constructor(
+    private readonly network: Network,
+    metrics: readonly Metric<unknown>[],
+  ) {
+    this.states = metrics.map((metric) => ({ name: metric.name, state: metric.create() }));
+  }
+
+  /** Adds a batch that has just run. */
+  add(recording: Recording, examples: Examples, rows: Int32Array): void {
+    const { arena } = this.network.engine;
+    const at = recording.loss >> 3;
+    this.sum += arena.f64[at];
+    this.divisor += arena.f64[at + 1];
+    if (this.states.length) {
+      const { yTrue, yPred, weights } = predictions(this.network, recording, examples, rows);
+      for (const { state } of this.states) state.update(yTrue, yPred, weights);
+    }
+  }
+
+  result(reduction: "mean" | "sum"): Record<string, number> {
+    const loss = reduction === "sum" ? this.sum : this.divisor > 0 ? this.sum / this.divisor : 0;
+    return { loss, ...Object.fromEntries(this.states.map(({ name, state }) => [name, state.result() as number])) };
+  }
+}
+
+/** Targets and outputs of a batch, batch-major, as metrics take them; padded steps weigh nothing. */
+function predictions(network: Network, recording: Recording, examples: Examples, rows: Int32Array) {
+  const { arena } = network.engine;
+  const { T, B } = recording.request;
+  const { port, address, stride, mask } = recording.output;
+  const steps = port.sequence ? T : 1;
+  const n = port.features;
+  const yPred = { shape: [B * steps, n], data: new Float32Array(B * steps * n) };
+  gather(yPred.data, 0, arena.f32, address >> 2, B, steps, n, stride);
+  const y = examples.y!;
+  const width = y instanceof Int32Array ? 1 : n;
+  const data = y instanceof Int32Array ? new Int32Array(B * steps) : new Float32Array(B * steps * n);
+  for (let b = 0; b < B; b++) {
+    const from = rows[b] * steps * width;
+    for (let i = 0; i < steps * width; i++) data[b * steps * width + i] = y[from + i];
+  }
+  const yTrue = { shape: y instanceof Int32Array ? [B * steps] : [B * steps, n], data };
+  let weights: Float32Array | undefined;
+  if (mask || examples.weightsPer === "rows") {
+    weights = new Float32Array(B * steps);
+    for (let b = 0; b < B; b++)
+      for (let t = 0; t < steps; t++) {
+        const valid = mask ? arena.i32[(mask.address >> 2) + t * B + b] : 1;
+        weights[b * steps + t] = valid && (examples.weightsPer === "rows" ? examples.weights![rows[b] * steps + t] : 1);
+      }
+  }
+  return { yTrue, yPred, weights };
+}
+
+/** Parameters, gradients and moments of a network in training, and the rule that moves them. */
+export class Trainer {
+  progress: Progress = { step: 0, epoch: 0 };
+  private readonly spans: Spans;
+
+  constructor(
+    readonly network: Network,
+    readonly loss: Loss,
+    readonly optimizer: Optimizer,
+    readonly metrics: readonly Metric<unknown>[],
+  ) {
+    const { slots, settings } = network.enableTraining(optimizer.slots, SETTINGS);
+    this.spans = { params: network.paramsAddress, grads: network.gradsAddress, slots, settings, count: network.span };
+    const { f32 } = network.engine.arena;
+    optimizer.slots.forEach((slot, i) => {
+      const value = optimizer.initial?.[slot] ?? 0;
+      if (value) f32.fill(value, slots[i] >> 2, (slots[i] >> 2) + network.span);
+    });
+    const plateau = typeof optimizer.learningRate === "object" && findPlateau(optimizer.learningRate);
+    if (plateau) this.progress.plateau = plateauState();
+  }
+
+  get reduction(): "mean" | "sum" {
+    return this.loss.config.reduction === "mean" || this.loss.config.reduction === undefined ? "mean" : "sum";
+  }
+
+  /** The learning rate of the next step. */
+  get rate(): number {
+    const { learningRate, baseRate } = this.optimizer;
+    if (typeof learningRate === "number") return learningRate;
+    const { step, epoch, plateau } = this.progress;
+    return scheduleRate(learningRate, baseRate, { step, epoch, state: plateau });
+  }
+
+  /** Tells a schedule that listens how the epoch went. */
+  endEpoch(metric: number): void {
+    this.progress.epoch++;
+    const { learningRate } = this.optimizer;
+    const plateau = typeof learningRate === "object" && findPlateau(learningRate);
+    if (plateau && this.progress.plateau) this.progress.plateau = afterEpoch(plateau, this.progress.plateau, metric);
+  }
+
+  /**
+   * Forward, backward, clip, update.
+   *
+   * @throws StateError where the loss or a gradient is not finite; then nothing has been updated
+   */
+  step(
+    examples: Examples,
+    rows: Int32Array,
+    options: { initialState?: readonly Float32Array[]; allowNonFinite?: boolean; where?: string } = {},
+  ): { recording: Recording; loss: number; gradientNorm: number } {
+    const { network, loss } = this;
+    const { core, arena } = network.engine;
+    const recording = execute(network, examples, rows, {
+      mode: "train",
+      loss,
+      backward: true,
+      initialState: options.initialState,
+      step: this.progress.step,
+    });
+    const [sum, divisor] = [arena.f64[recording.loss >> 3], arena.f64[(recording.loss >> 3) + 1]];
+    const value = this.reduction === "sum" ? sum : divisor > 0 ? sum / divisor : 0;
+    const gradientNorm = this.norm();
+    if (!(Number.isFinite(value) && Number.isFinite(gradientNorm)))
+      throw new StateError(
+        `training diverged${options.where ? ` at ${options.where}` : ""}: ${this.culprit(recording, value)}; ` +
+          "lower the learning rate or clip the gradients (globalClipNorm)",
+      );
+    this.clip(gradientNorm);
+    this.optimizer.update(core, arena, this.spans, this.rate, this.progress.step + 1);
+    network.paramsChanged();
+    this.progress.step++;
+    return { recording, loss: value, gradientNorm };
+  }
+
+  /** Forward and loss only. */
+  test(examples: Examples, rows: Int32Array): Recording {
+    return execute(this.network, examples, rows, { mode: "predict", loss: this.loss });
+  }
+
+  private norm(): number {
+    const { core } = this.network.engine;
+    const { grads, count: n } = this.spans;
+    const type = this.optimizer.clipping.clipNormType;
+    return type === 1
+      ? core.sumOfAbsolutes(grads, n)
+      : type === 2
+        ? Math.sqrt(core.sumOfSquares(grads, n))
+        : core.maxAbsolute(grads, n);
+  }
+
+  private clip(norm: number): void {
+    const { core } = this.network.engine;
+    const { clipNorm, globalClipNorm, clipValue } = this.optimizer.clipping;
+    const { grads, count: n } = this.spans;
+    if (globalClipNorm !== undefined) {
+      // As PyTorch: the 1e-6 is part of the definition.
+      const factor = globalClipNorm / (norm + 1e-6);
+      if (factor < 1) core.scale(grads, n, factor);
+    }
+    if (clipNorm !== undefined)
+      for (const { gradient, shape } of this.network.params) {
+        const size = (count(shape) + 3) & ~3;
+        const own = Math.sqrt(core.sumOfSquares(gradient, size));
+        if (own > clipNorm) core.scale(gradient, size, clipNorm / own);
+      }
+    if (clipValue !== undefined) core.clipValue(grads, n, clipValue);
+  }
+
+  /** The first tensor with a number that is not finite, in the order of computation. */
+  private culprit(recording: Recording, loss: number): string {
+    const { core, arena } = this.network.engine;
+    for (const param of this.network.params)
+      if (core.allFinite(param.address, count(param.shape)) >= 0)
+        return `"${param.name}" holds a number that is not finite`;
+    for (const { layer, value } of recording.values) {
+      const at = core.allFinite(value.address, value.rows * value.stride);
+      if (at >= 0) return `layer "${layer}" put out ${arena.f32[(value.address >> 2) + at]}`;
+    }
+    if (!Number.isFinite(loss))
+      return `the loss is ${loss} although layer "${recording.values.at(-1)?.layer}" put out finite numbers`;
+    // Backward runs from the last layer to the first.
+    for (const { name, gradient, shape } of [...this.network.params].reverse())
+      if (core.allFinite(gradient, count(shape)) >= 0)
+        return `the gradient of "${name}" (layer "${name.split(".")[0]}") is not finite`;
+    return "the gradients overflow";
+  }
+
+  /** Moments by slot and parameter name, for checkpoints. */
+  moments(): Map<string, { shape: readonly number[]; data: Float32Array }> {
+    const { f32 } = this.network.engine.arena;
+    const out = new Map<string, { shape: readonly number[]; data: Float32Array }>();
+    this.optimizer.slots.forEach((slot, i) => {
+      for (const { name, shape, address } of this.network.params) {
+        const at = (this.spans.slots[i] + address - this.spans.params) >> 2;
+        out.set(`optimizer.${slot}.${name}`, { shape, data: f32.slice(at, at + count(shape)) });
+      }
+    });
+    return out;
+  }
+
+  restoreMoments(tensors: ReadonlyMap<string, { data: Float32Array }>): void {
+    const { f32 } = this.network.engine.arena;
+    this.optimizer.slots.forEach((slot, i) => {
+      for (const { name, address } of this.network.params) {
+        const t = tensors.get(`optimizer.${slot}.${name}`);
+        if (t) f32.set(t.data, (this.spans.slots[i] + address - this.spans.params) >> 2);
+      }
+    });
+  }
+
+  /** Callbacks of a running fit, whose states go into checkpoints. */
+  callbacks: readonly Callback[] = [];
+  /** States of callbacks found in a checkpoint, by name. */
+  resumed: ReadonlyMap<string, { state: Json; tensors: Record<string, Tensor> }> = new Map();
+
+  /** Gives callbacks the state that their namesakes had, where training goes on. */
+  resume(callbacks: readonly Callback[], goesOn: boolean): void {
+    this.callbacks = callbacks;
+    if (goesOn)
+      for (const callback of callbacks) {
+        const kept = this.resumed.get(callback.name);
+        if (kept) callback.restore?.(kept.state, kept.tensors);
+      }
+  }
+
+  /** Parameters and moments as they are now, to go back to. */
+  snapshot(): () => void {
+    const { arena } = this.network.engine;
+    const { params, slots, count: n } = this.spans;
+    const spans = [params, ...slots];
+    const kept = spans.map((at) => arena.f32.slice(at >> 2, (at >> 2) + n));
+    const progress = structuredClone(this.progress);
+    return () => {
+      spans.forEach((at, i) => {
+        arena.f32.set(kept[i], at >> 2);
+      });
+      this.progress = structuredClone(progress);
+      this.network.paramsChanged();
+    };
+  }
+}

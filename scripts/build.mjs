@@ -1,0 +1,84 @@
+/**
+ * The whole build: assembly/ -> build/*.wasm -> build/binaries.ts -> dist/.
+ *
+ *   node scripts/build.mjs            everything that is older than its sources
+ *   node scripts/build.mjs --core     the WebAssembly binaries only (tests run from sources)
+ *   node scripts/build.mjs --force    everything
+ */
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const at = (...parts) => join(root, ...parts);
+const force = process.argv.includes("--force");
+
+/** Newest change below the paths, in milliseconds. */
+function newest(...paths) {
+  return Math.max(
+    ...paths.map((path) =>
+      statSync(path).isDirectory()
+        ? newest(...readdirSync(path).map((name) => join(path, name)))
+        : statSync(path).mtimeMs,
+    ),
+  );
+}
+
+function stale(outputs, ...sources) {
+  return (
+    force ||
+    outputs.some((path) => !existsSync(path)) ||
+    Math.min(...outputs.map((p) => statSync(p).mtimeMs)) < newest(...sources)
+  );
+}
+
+const targets = ["debug", "plain", "relaxed"];
+const wasm = (target) => at("build", `core.${target}.wasm`);
+if (
+  stale(
+    [...targets.map(wasm), at("build", "binaries.ts")],
+    at("assembly"),
+    at("asconfig.json"),
+    at("scripts", "build.mjs"),
+  )
+) {
+  mkdirSync(at("build"), { recursive: true });
+  for (const target of targets)
+    execFileSync(process.execPath, [at("node_modules", "assemblyscript", "bin", "asc.js"), "--target", target], {
+      cwd: root,
+      stdio: "inherit",
+    });
+  const base64 = (target) => readFileSync(wasm(target)).toString("base64");
+  writeFileSync(
+    at("build", "binaries.ts"),
+    `/** The compiled core, base64. Written by scripts/build.mjs. */\nexport const plain = "${base64("plain")}";\nexport const relaxed = "${base64("relaxed")}";\n`,
+  );
+}
+
+const entry = at("dist", "index.js");
+if (
+  !process.argv.includes("--core") &&
+  stale([entry, at("dist", "index.d.ts")], at("host"), at("build", "binaries.ts"), at("package.json"))
+) {
+  rmSync(at("dist"), { recursive: true, force: true });
+  await build({
+    entryPoints: [at("host", "index.ts")],
+    outdir: at("dist"),
+    bundle: true,
+    format: "esm",
+    splitting: true,
+    minify: true,
+    target: "es2022",
+    platform: "neutral",
+    legalComments: "none",
+    sourcemap: "linked",
+    sourcesContent: true,
+    mainFields: ["module", "main"],
+  });
+  execFileSync(process.execPath, [at("node_modules", "typescript", "bin", "tsc"), "-p", at("tsconfig.build.json")], {
+    cwd: root,
+    stdio: "inherit",
+  });
+}
