@@ -1,0 +1,161 @@
+import { getEngine } from "../host/core/wasm.ts";
+import { adam, dense, gru, type Model, sequential } from "../host/index.ts";
+import { measure, measureAsync, type Times } from "./measure.ts";
+
+/** One row of the results. */
+export interface Row extends Times {
+  name: string;
+  /** Floating-point operations a call, where counting them makes sense. */
+  flops?: number;
+}
+
+/** Values away from denormals, the same at each run. */
+function noise(n: number, scale = 1): Float32Array {
+  let state = 12345;
+  return Float32Array.from({ length: n }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return (state / 2 ** 31 - 1) * scale;
+  });
+}
+
+/** Kernels by themselves, on packed operands. */
+export async function kernels(seconds: number): Promise<Row[]> {
+  const { core, arena } = await getEngine();
+  const rows: Row[] = [];
+  const run = (name: string, flops: number, floats: readonly number[], body: (...addresses: number[]) => void) => {
+    const blocks = floats.map((n) => arena.take(4 * n));
+    floats.forEach((n, i) => {
+      arena.f32.set(noise(n, 0.1), blocks[i].address >> 2);
+    });
+    const addresses = blocks.map((block) => block.address);
+    rows.push({ name, flops, ...measure(name, () => body(...addresses), seconds) });
+    for (const block of blocks) arena.give(block);
+  };
+  for (const [m, k, n] of [
+    [32, 256, 768],
+    [64, 512, 1536],
+    [1, 64, 192],
+    [1, 256, 768],
+  ])
+    run(`gemm ${m}x${k}x${n}`, 2 * m * k * n, [m * n, m * k, k * n, n], (c, a, b, bias) =>
+      core.gemm(c, a, b, bias, m, n, k, n, k, 0),
+    );
+  run(
+    "gemmTransposed 128x1600x384",
+    2 * 128 * 1600 * 384,
+    [128 * 384, 1600 * 128, 1600 * 384, core.gemmTransposedScratch(128, 384)],
+    (c, a, b, scratch) => core.gemmTransposed(c, a, b, scratch, 128, 384, 1600, 384, 128, 384),
+  );
+  for (const [I, H] of [
+    [16, 128],
+    [128, 64],
+    [256, 256],
+  ]) {
+    const [T, B] = [50, 32];
+    const G = core.gruGatesStride(H, 0);
+    const work = 2 * T * B * 3 * H * (I + H);
+    const sizes = [(T + 1) * B * H, T * B * G, T * B * I, core.gruPackedSize(I, H)];
+    const label = `T=${T} B=${B} ${I}->${H}`;
+    run(`gruForward ${label}`, work, sizes, (h, gates, x, packed) =>
+      core.gruForward(h, gates, 0, x, packed, 0, 0, T, B, I, H, T, 0, 0, B),
+    );
+    run(
+      `gruBackward ${label}`,
+      work,
+      [...sizes.slice(0, 3), core.gruPackedTransposedSize(I, H), T * B * I, B * H, T * B * H, 2 * B * H],
+      (h, gates, _x, packed, dx, dh, dy, scratch) => {
+        // Gates become their gradients in place: put ordinary numbers back, a small share of the time.
+        core.copyRows(gates, dy, T * B * 4, H, H, 0);
+        core.gruBackward(dx, dh, gates, dy, h, packed, 0, 0, scratch, 0, T, B, I, H, 0, 0, B);
+      },
+    );
+    run(
+      `gruGradients ${label}`,
+      work,
+      [3 * I * H, 3 * H * H, 6 * H, ...sizes.slice(0, 3), core.gruGradientsScratch(I, H)],
+      (dK, dR, db, h, gates, x, scratch) => core.gruGradients(dK, dR, db, gates, h, x, scratch, 0, T, B, I, H, 0),
+    );
+  }
+  for (const name of ["tanh", "sigmoid"] as const)
+    run(`${name} of 65536`, 0, [65536, 65536], (y, x) => core.activate(name === "tanh" ? 1 : 2, y, x, 65536, 0, 0));
+  return rows;
+}
+
+/** The reference stack. */
+export function stack(features: number): Promise<Model> {
+  return sequential(
+    [
+      gru(128, { returnSequences: true }),
+      gru(64, { returnSequences: true }),
+      gru(32),
+      dense(10, { activation: "softmax" }),
+    ],
+    { inputShape: [null, features], seed: 1 },
+  );
+}
+
+function oneHotTargets(n: number): { shape: number[]; data: Float32Array } {
+  const data = new Float32Array(n * 10);
+  for (let i = 0; i < n; i++) data[i * 10 + (i % 10)] = 1;
+  return { shape: [n, 10], data };
+}
+
+/** Operations of a stack's forward pass a row and step. */
+const stackFlops = (I: number) => 2 * 3 * (128 * (I + 128) + 64 * (128 + 64) + 32 * (64 + 32));
+
+/** Training, prediction and streaming through the public API. */
+export async function models(seconds: number): Promise<Row[]> {
+  const rows: Row[] = [];
+  {
+    const model = await stack(16);
+    model.compile({ loss: "categoricalCrossentropy", optimizer: adam({ learningRate: 1e-3 }) });
+    const [T, B] = [50, 32];
+    const x = { shape: [B, T, 16], data: noise(B * T * 16) };
+    const y = oneHotTargets(B);
+    rows.push({
+      name: "training step, stack 128-64-32, T=50 B=32 F=16, Adam",
+      flops: 3 * stackFlops(16) * T * B,
+      ...(await measureAsync(() => model.trainOnBatch(x, y), seconds * 2)),
+    });
+    model.dispose();
+  }
+  {
+    const model = await sequential([gru(256), dense(10, { activation: "softmax" })], {
+      inputShape: [null, 128],
+      seed: 1,
+    });
+    model.compile({ loss: "categoricalCrossentropy", optimizer: adam({ learningRate: 1e-3 }) });
+    const [T, B] = [50, 32];
+    const x = { shape: [B, T, 128], data: noise(B * T * 128) };
+    const y = oneHotTargets(B);
+    rows.push({
+      name: "training step, GRU 256, T=50 B=32 F=128, Adam",
+      flops: 3 * 2 * 3 * 256 * (128 + 256) * T * B,
+      ...(await measureAsync(() => model.trainOnBatch(x, y), seconds * 2)),
+    });
+    model.dispose();
+  }
+  for (const B of [1, 32]) {
+    const model = await stack(16);
+    const T = 100;
+    const x = { shape: [B, T, 16], data: noise(B * T * 16) };
+    rows.push({
+      name: `predict, stack 128-64-32, T=100 B=${B} F=16`,
+      flops: stackFlops(16) * T * B,
+      ...(await measureAsync(() => model.predict(x), seconds)),
+    });
+    model.dispose();
+  }
+  for (const H of [64, 128, 256, 512]) {
+    const model = await sequential([gru(H, { recurrentInitializer: "glorotUniform" })], {
+      inputShape: [null, H],
+      seed: 1,
+    });
+    const stream = model.stream();
+    const frame = noise(H);
+    const name = `stream.step, I=H=${H}`;
+    rows.push({ name, flops: 2 * 3 * H * 2 * H, ...measure(name, () => stream.step(frame), seconds) });
+    model.dispose();
+  }
+  return rows;
+}
