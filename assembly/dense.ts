@@ -1,6 +1,5 @@
-import { gemm, gemmTransposed } from "./gemm";
-import { addRows, packPanels, packRow } from "./pack";
-import { columnSums } from "./reductions";
+import { gemm, gemmTransposed, gemmTransposedScratch } from "./gemm";
+import { packPanels, packRow } from "./pack";
 import { bytes, pad8 } from "./simd";
 
 /**
@@ -30,37 +29,45 @@ export function densePackTransposed(packed: usize, kernel: usize, I: i32, N: i32
   packPanels(packed, kernel, N, I, 1, N, N, N << 3);
 }
 
-/** @param y f32[rows, Np], overwritten   @param x f32[rows, Ip] */
-export function denseForward(y: usize, x: usize, packed: usize, rows: i32, I: i32, N: i32): void {
-  const Np = pad8(N);
-  gemm(y, x, packed + bytes(Np), packed, rows, Np, I, Np, pad8(I), 0);
+/**
+ * @param y f32[rows, Np], overwritten   @param x f32[rows, Ip]
+ * @param from, to rows to compute
+ */
+export function denseForward(y: usize, x: usize, packed: usize, I: i32, N: i32, from: i32, to: i32): void {
+  const Np = pad8(N), Ip = pad8(I);
+  gemm(y + bytes(from * Np), x + bytes(from * Ip), packed + bytes(Np), packed, to - from, Np, I, Np, Ip, 0);
 }
 
 /**
  * dx = dy · Kᵀ, or += with `accumulate`.
  *
- * @param packed from densePackTransposed
+ * @param packed   from densePackTransposed
+ * @param from, to rows to compute
  */
-export function denseBackward(dx: usize, dy: usize, packed: usize, rows: i32, I: i32, N: i32, accumulate: i32): void {
-  const Ip = pad8(I);
-  gemm(dx, dy, packed, accumulate ? dx : 0, rows, Ip, N, Ip, pad8(N), Ip);
-}
-
-/** Elements of scratch of denseGradients, beside that of the product. */
-export function denseGradientsSize(I: i32, N: i32): i32 {
-  return ((I + 3) & ~3) * pad8(N);
+export function denseBackward(dx: usize, dy: usize, packed: usize, I: i32, N: i32, accumulate: i32, from: i32, to: i32): void {
+  const Ip = pad8(I), Np = pad8(N);
+  dx += bytes(from * Ip);
+  gemm(dx, dy + bytes(from * Np), packed, accumulate ? dx : 0, to - from, Ip, N, Ip, Np, Ip);
 }
 
 /**
  * dKernel += xᵀ · dy, dBias += column sums of dy.
  *
- * @param dKernel f32[I, N] dense   @param dBias f32[N] or 0
- * @param scratch f32[denseGradientsSize(I, N) + gemmTransposedScratch(I, Np)]
+ * @param dKernel  f32[I, N] dense   @param dBias f32[N] or 0
+ * @param scratch  f32[threads, denseGradientsScratch(I, N)]
+ * @param from, to panels of 8 columns to compute
+ * @param thread   whose part of the scratch to use
  */
-export function denseGradients(dKernel: usize, dBias: usize, x: usize, dy: usize, scratch: usize, rows: i32, I: i32, N: i32): void {
-  if (rows == 0) return;
-  const Np = pad8(N);
-  gemmTransposed(scratch, x, dy, scratch + bytes(denseGradientsSize(I, N)), I, Np, rows, Np, pad8(I), Np);
-  addRows(dKernel, scratch, I, N, N, Np);
-  if (dBias) columnSums(dBias, dy, rows, N, Np);
+export function denseGradients(
+  dKernel: usize, dBias: usize, x: usize, dy: usize, scratch: usize, rows: i32, I: i32, N: i32, from: i32, to: i32, thread: i32,
+): void {
+  const column = bytes(from << 3), n = min(N, to << 3) - (from << 3);
+  gemmTransposed(
+    dKernel + column, dBias ? dBias + column : 0, x, dy + column, scratch + bytes(thread * denseGradientsScratch(I, N)),
+    I, n, rows, N, pad8(I), pad8(N),
+  );
+}
+
+export function denseGradientsScratch(I: i32, N: i32): i32 {
+  return gemmTransposedScratch(I, N);
 }

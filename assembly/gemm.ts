@@ -1,4 +1,5 @@
-import { at, broadcast, bytes, madd } from "./simd";
+import { addRows } from "./pack";
+import { at, broadcast, bytes, madd, pad8 } from "./simd";
 
 /**
  * The one matrix product, on packed panels.
@@ -147,32 +148,45 @@ export function gemm(c: usize, a: usize, b: usize, start: usize, m: i32, n: i32,
 
 /** Elements of scratch that gemmTransposed needs for an [m, n] result. */
 export function gemmTransposedScratch(m: i32, n: i32): i32 {
-  return BLOCK_K * (((m + 3) & ~3) + n);
+  return (BLOCK_K + pad8(n)) * ((m + 3) & ~3) + 8 * BLOCK_K + pad8(n);
 }
 
 /**
- * C = Aᵀ · B for tall A and B: the weight gradients, a product over k rows.
+ * dW += Aᵀ · B, and db += the column sums of B: weight gradients, products
+ * over tall A and B.
  *
- * Blocks of k are packed and sent through the same tile: A as it lies, four
- * columns wide, B as panels.
+ * Blocks of k are packed and sent through the one tile: A as it lies, four
+ * columns wide, B panel by panel, its sums taken on the way. Columns are
+ * independent of each other: any range of them gives the same bits.
  *
- * @param c       f32[m rounded up to 4, cStride], overwritten
+ * @param dW      f32[m, dWStride], n columns, added to; nothing is padded
+ * @param db      f32[n], added to, or 0
  * @param a       f32[k, aStride], m columns; the padding up to 4 must be finite
- * @param b       f32[k, bStride], n columns
+ * @param b       f32[k, bStride], n columns; the padding up to 8 must be finite
  * @param scratch f32[gemmTransposedScratch(m, n)]
- * @param n       a multiple of 8
  */
-export function gemmTransposed(c: usize, a: usize, b: usize, scratch: usize, m: i32, n: i32, k: i32, cStride: i32, aStride: i32, bStride: i32): void {
-  const m4 = (m + 3) & ~3, cRow = bytes(cStride), aRow = bytes(aStride), bRow = bytes(bStride);
-  const packedB = scratch + bytes(BLOCK_K * m4);
+export function gemmTransposed(
+  dW: usize, db: usize, a: usize, b: usize, scratch: usize, m: i32, n: i32, k: i32, dWStride: i32, aStride: i32, bStride: i32,
+): void {
+  const m4 = (m + 3) & ~3, aRow = bytes(aStride), bRow = bytes(bStride), panelBytes = bytes(m4 << 3);
+  const packedB = scratch + bytes(BLOCK_K * m4), sums = packedB + bytes(8 * BLOCK_K), panels = sums + bytes(pad8(n));
+  memory.fill(sums, 0, bytes(pad8(n)));
   for (let done = 0; done < k; done += BLOCK_K) {
     const rows = min(k - done, BLOCK_K);
     packColumns4(scratch, a, rows, m4, aRow);
-    packColumns8(packedB, b, rows, n, bRow);
-    const first = done == 0;
-    product(c, scratch, packedB, first ? ZEROS : c, m4, n, rows, cRow, <usize>rows << 4, 4, 16, first ? 0 : cRow, first ? 0 : 32);
+    for (let j = 0, c = panels; j < n; j += 8) {
+      packPanelAndSum(packedB, sums + bytes(j), b + bytes(j), rows, bRow);
+      product(c, scratch, packedB, done ? c : ZEROS, m4, 8, rows, 32, <usize>rows << 4, 4, 16, done ? 32 : 0, 0);
+      c += panelBytes;
+    }
     a += <usize>rows * aRow; b += <usize>rows * bRow;
   }
+  if (k == 0) return;
+  for (let j = 0, c = panels; j < n; j += 8) {
+    addRows(dW + bytes(j), c, m, min(8, n - j), dWStride, 8);
+    c += panelBytes;
+  }
+  if (db) addRows(db, sums, 1, n, 0, 0);
 }
 
 /** Four columns side by side, group after group: lane 0..3 = columns i..i+3 of row r. */
@@ -186,14 +200,16 @@ function packColumns4(packed: usize, x: usize, rows: i32, n: i32, xRow: usize): 
   }
 }
 
-/** Eight columns side by side, panel after panel. */
-function packColumns8(packed: usize, x: usize, rows: i32, n: i32, xRow: usize): void {
-  for (let j = 0; j < n; j += 8) {
-    for (let r = 0, p = x; r < rows; r++) {
-      v128.store(packed, v128.load(p));
-      v128.store(packed, v128.load(p, 16), 16);
-      packed += 32; p += xRow;
-    }
-    x += 32;
+/** Eight columns as one panel; their sums over the rows go on in `sums`. */
+function packPanelAndSum(packed: usize, sums: usize, x: usize, rows: i32, xRow: usize): void {
+  let s0 = v128.load(sums), s1 = v128.load(sums, 16);
+  for (let r = 0; r < rows; r++) {
+    const x0 = v128.load(x), x1 = v128.load(x, 16);
+    v128.store(packed, x0);
+    v128.store(packed, x1, 16);
+    s0 = f32x4.add(s0, x0); s1 = f32x4.add(s1, x1);
+    packed += 32; x += xRow;
   }
+  v128.store(sums, s0);
+  v128.store(sums, s1, 16);
 }

@@ -2,7 +2,6 @@ import { activate, activateBackward } from "./activations";
 import { gemm, gemmTransposed, gemmTransposedScratch } from "./gemm";
 import { sigmoid, tanh } from "./math";
 import { addRows, packPanels, packRow } from "./pack";
-import { columnSums } from "./reductions";
 import { addTo } from "./elementwise";
 import { bytes, madd, pad8 } from "./simd";
 
@@ -437,49 +436,54 @@ function gateDerivatives(g: usize, out: usize, Hp: i32, activations: usize): voi
 
 // ---------------------------------------------------------------- weight gradients
 
-/** Elements of scratch of gruGradients. */
+/** Elements of scratch of gruGradients, for one thread. */
 export function gruGradientsScratch(I: i32, H: i32): i32 {
-  const m = (max(I, H) + 3) & ~3, n = 3 * pad8(H);
-  return m * n + max(gemmTransposedScratch(m, n), 4 * pad8(H));
+  return gemmTransposedScratch(max(I, H), H);
+}
+
+/** Panels of 8 columns that gruGradients computes: three gates of the kernel, three of the recurrentKernel. */
+export function gruGradientsPanels(H: i32): i32 {
+  return 6 * (pad8(H) >> 3);
 }
 
 /**
- * dKernel += xᵀ·[dz dr dn], dRecurrent += hᵀ·[dz dr dq] (reset before:
- * hᵀ·[dz dr], (r ⊙ h)ᵀ·dn), dBias += column sums; products over all T·B rows.
+ * Weight gradients, products over all T·B rows; the biases' are the sums of
+ * the same columns.
  *
- * @param dKernel f32[I, 3H]   @param dRecurrent f32[H, 3H]
- * @param dBias   f32[2, 3H] or f32[3H] (reset before), or 0
- * @param gates   f32[T, B, G] from gruBackward
- * @param h       f32[T+1, B, Hp]
- * @param scratch f32[gruGradientsScratch(I, H)]
+ *   dKernel    += xᵀ · [dz dr dn]
+ *   dRecurrent += hᵀ · [dz dr dq]      reset before: hᵀ · [dz dr], (r ⊙ h)ᵀ · dn
+ *
+ * @param dKernel  f32[I, 3H]   @param dRecurrent f32[H, 3H]
+ * @param dBias    f32[2, 3H] or f32[3H] (reset before), or 0
+ * @param gates    f32[T, B, G] from gruBackward
+ * @param h        f32[T+1, B, Hp]
+ * @param scratch  f32[threads, gruGradientsScratch(I, H)]
+ * @param from, to panels to compute, of gruGradientsPanels(H)
+ * @param thread   whose part of the scratch to use
  */
 export function gruGradients(
   dKernel: usize, dRecurrent: usize, dBias: usize, gates: usize, h: usize, x: usize, scratch: usize,
-  customActivations: i32, T: i32, B: i32, I: i32, H: i32, flags: i32,
+  customActivations: i32, T: i32, B: i32, I: i32, H: i32, flags: i32, from: i32, to: i32, thread: i32,
 ): void {
-  const Hp = pad8(H), Ip = pad8(I), G = gruGatesStride(H, customActivations), rows = T * B, N = 3 * Hp, column = bytes(Hp), gate = bytes(H);
-  const work = scratch + bytes(((max(I, H) + 3) & ~3) * N);
-  const zrn = gates + column;
-  gemmTransposed(scratch, x, zrn, work, I, N, rows, N, Ip, G);
-  for (let g = 0; g < 3; g++) addRows(dKernel + <usize>g * gate, scratch + <usize>g * column, I, H, 3 * H, N);
-  const hIn = flags & REVERSE ? h + bytes(B * Hp) : h;
-  if (flags & RESET_BEFORE) {
-    gemmTransposed(scratch, hIn, zrn, work, H, 2 * Hp, rows, N, Hp, G);
-    gemmTransposed(scratch + 2 * column, gates, gates + 3 * column, work, H, Hp, rows, N, G, G);
-    for (let g = 0; g < 3; g++) addRows(dRecurrent + <usize>g * gate, scratch + <usize>g * column, H, H, 3 * H, N);
-  } else {
-    gemmTransposed(scratch, hIn, gates, work, H, N, rows, N, Hp, G);
-    for (let g = 0; g < 3; g++) addRows(dRecurrent + <usize>g * gate, scratch + <usize>(g == 2 ? 0 : g + 1) * column, H, H, 3 * H, N);
-  }
-  if (dBias) {
-    memory.fill(work, 0, 4 * column);
-    columnSums(work, gates, rows, 4 * Hp, G);
-    for (let g = 1; g < 4; g++) addRows(dBias + <usize>(g - 1) * gate, work + <usize>g * column, 1, H, 0, 0);
-    if (!(flags & RESET_BEFORE)) {
-      const c = dBias + 3 * gate;
-      addRows(c, work + column, 1, H, 0, 0);
-      addRows(c + gate, work + 2 * column, 1, H, 0, 0);
-      addRows(c + 2 * gate, work, 1, H, 0, 0);
+  const Hp = pad8(H), Ip = pad8(I), G = gruGatesStride(H, customActivations), rows = T * B, panels = Hp >> 3;
+  const before = flags & RESET_BEFORE, hIn = flags & REVERSE ? h + bytes(B * Hp) : h;
+  scratch += bytes(thread * gruGradientsScratch(I, H));
+  while (from < to) {
+    // The part of [from, to) within one gate of one of the two matrices.
+    const part = from / panels, gate = part % 3, first = (from % panels) << 3;
+    const end = min(to, (part + 1) * panels), n = min(H, (end - part * panels) << 3) - first, column = gate * H + first;
+    if (part < 3)
+      gemmTransposed(
+        dKernel + bytes(column), dBias ? dBias + bytes(column) : 0, x, gates + bytes((gate + 1) * Hp + first), scratch, I, n, rows, 3 * H, Ip, G,
+      );
+    else {
+      // The candidate's recurrent part is q; reset before it is n, against r ⊙ h, which stands in q.
+      const source = gate < 2 ? gate + 1 : before ? 3 : 0, products = gate == 2 && before;
+      gemmTransposed(
+        dRecurrent + bytes(column), dBias && !before ? dBias + bytes(3 * H + column) : 0, products ? gates : hIn,
+        gates + bytes(source * Hp + first), scratch, H, n, rows, 3 * H, products ? G : Hp, G,
+      );
     }
+    from = end;
   }
 }

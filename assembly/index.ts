@@ -3,11 +3,11 @@ export { addTo, allFinite, clipValue, copyRows, scale, zero } from "./elementwis
 export { gemm, gemmTransposed, gemmTransposedScratch } from "./gemm";
 export { addRows, packPanels, packRow } from "./pack";
 export {
-  denseBackward, denseForward, denseGradients, denseGradientsSize, densePack, densePackedSize, densePackedTransposedSize,
+  denseBackward, denseForward, denseGradients, denseGradientsScratch, densePack, densePackedSize, densePackedTransposedSize,
   densePackTransposed,
 } from "./dense";
 export {
-  gruBackward, gruChunk, gruForward, gruGatesStride, gruGradients, gruGradientsScratch, gruPack, gruPackedSize,
+  gruBackward, gruChunk, gruForward, gruGatesStride, gruGradients, gruGradientsPanels, gruGradientsScratch, gruPack, gruPackedSize,
   gruPackedTransposedSize, gruPackTransposed,
 } from "./gru";
 export { columnSums, maxAbsolute, sumOfAbsolutes, sumOfSquares } from "./reductions";

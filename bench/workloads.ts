@@ -43,8 +43,8 @@ export async function kernels(seconds: number): Promise<Row[]> {
   run(
     "gemmTransposed 128x1600x384",
     2 * 128 * 1600 * 384,
-    [128 * 384, 1600 * 128, 1600 * 384, core.gemmTransposedScratch(128, 384)],
-    (c, a, b, scratch) => core.gemmTransposed(c, a, b, scratch, 128, 384, 1600, 384, 128, 384),
+    [128 * 384, 384, 1600 * 128, 1600 * 384, core.gemmTransposedScratch(128, 384)],
+    (dw, db, a, b, scratch) => core.gemmTransposed(dw, db, a, b, scratch, 128, 384, 1600, 384, 128, 384),
   );
   for (const [I, H] of [
     [16, 128],
@@ -73,7 +73,8 @@ export async function kernels(seconds: number): Promise<Row[]> {
       `gruGradients ${label}`,
       work,
       [3 * I * H, 3 * H * H, 6 * H, ...sizes.slice(0, 3), core.gruGradientsScratch(I, H)],
-      (dK, dR, db, h, gates, x, scratch) => core.gruGradients(dK, dR, db, gates, h, x, scratch, 0, T, B, I, H, 0),
+      (dK, dR, db, h, gates, x, scratch) =>
+        core.gruGradients(dK, dR, db, gates, h, x, scratch, 0, T, B, I, H, 0, 0, core.gruGradientsPanels(H), 0),
     );
   }
   for (const name of ["tanh", "sigmoid"] as const)

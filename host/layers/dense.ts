@@ -61,19 +61,28 @@ export function dense(units: number, options: DenseOptions = {}): Layer {
         output,
         forward(run, [x]) {
           const sums = run.saved("y", x.rows * padded(N));
-          run.k.denseForward(sums, x.address, packed.address, x.rows, I, N);
+          run.k.denseForward(sums, x.address, packed.address, I, N, 0, x.rows);
           return activate(run, activation, { ...x, port: output, address: sums, stride: padded(N), saved: {} }, true);
         },
         backward(run, [x], y) {
           // Gradient of the sums, in place of the gradient of y.
           const dSums = activateBackward(run, activation, y);
           const dx = run.gradient(x);
-          if (dx) run.k.denseBackward(dx.address, dSums, packedTransposed.address, x.rows, I, N, dx.accumulate);
-          const scratch = run.scratch(
-            "weight gradients",
-            core.denseGradientsSize(I, N) + core.gemmTransposedScratch(I, padded(N)),
+          if (dx) run.k.denseBackward(dx.address, dSums, packedTransposed.address, I, N, dx.accumulate, 0, x.rows);
+          const scratch = run.scratch("weight gradients", run.threads * core.denseGradientsScratch(I, N));
+          run.k.denseGradients(
+            kernel.gradient,
+            bias?.gradient ?? 0,
+            x.address,
+            dSums,
+            scratch,
+            x.rows,
+            I,
+            N,
+            0,
+            padded(N) / 8,
+            0,
           );
-          run.k.denseGradients(kernel.gradient, bias?.gradient ?? 0, x.address, dSums, scratch, x.rows, I, N);
         },
       };
     },

@@ -219,7 +219,7 @@ export function gru(units: number, options: GruOptions = {}): Layer {
             0,
             B,
           );
-          const products = run.scratch("weight gradients", core.gruGradientsScratch(I, H));
+          const products = run.scratch("weight gradients", run.threads * core.gruGradientsScratch(I, H));
           run.k.gruGradients(
             kernel.gradient,
             recurrent.gradient,
@@ -234,6 +234,9 @@ export function gru(units: number, options: GruOptions = {}): Layer {
             I,
             H,
             flags,
+            0,
+            core.gruGradientsPanels(H),
+            0,
           );
           if (y.state) y.state.gradient = dh;
         },

@@ -96,6 +96,8 @@ export interface Run {
   readonly B: number;
   /** "train": dropout and everything kept for backward; "gradients": without dropout. */
   readonly mode: "train" | "gradients" | "predict" | "stream";
+  /** Threads that may run a call together: scratch of gradient products is one a thread. */
+  readonly threads: number;
   /** True where a backward follows. */
   readonly backward: boolean;
   /** Address of the i32 step counter that random kernels mix into their keys. */

@@ -124,6 +124,7 @@ function lay(network: Network, request: Request, bases: readonly number[]): Reco
     T,
     B,
     mode,
+    threads: network.engine.info.threads,
     backward,
     step,
     saved(label, count) {
