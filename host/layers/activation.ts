@@ -47,7 +47,7 @@ export function activation(of: Activation, options: { name?: string } = {}): Lay
  */
 export function activate(run: Run, activation: ResolvedActivation, sums: Value, own: boolean): Value {
   const { kind, name, alpha, beta } = activation;
-  if (name === "linear") return { ...sums, saved: { x: sums.address }, logits: sums.logits, gradient: undefined };
+  if (name === "linear") return { ...sums, saved: { x: sums.address }, gradient: undefined, state: undefined };
   const n = sums.rows * sums.stride;
   const fusable = name === "softmax" || name === "sigmoid";
   const inPlace = own && !activation.needsInput && !(fusable && run.mode !== "stream" && run.mode !== "predict");

@@ -62,7 +62,9 @@ export function dense(units: number, options: DenseOptions = {}): Layer {
         forward(run, [x]) {
           const sums = run.saved("y", x.rows * padded(N));
           run.k.denseForward(sums, x.address, packed.address, I, N, 0, x.rows);
-          return activate(run, activation, { ...x, port: output, address: sums, stride: padded(N), saved: {} }, true);
+          const { rows, mask } = x;
+          const value = { port: output, address: sums, rows, stride: padded(N), mask, saved: {} };
+          return activate(run, activation, value, true);
         },
         backward(run, [x], y) {
           // Gradient of the sums, in place of the gradient of y.

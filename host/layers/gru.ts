@@ -139,7 +139,7 @@ export function gru(units: number, options: GruOptions = {}): Layer {
           const mask = x.mask?.address ?? 0;
           const holes = x.mask?.dialect === "holes";
           // Outputs are the states themselves, unless masked steps or the reading order make them differ.
-          const written = holes || (returnSequences && (mask !== 0 || goBackwards));
+          const written = holes || (returnSequences && (x.mask !== undefined || goBackwards));
           const inPlace = !run.backward && (written || !returnSequences || T === 1);
           const flags = form | (holes && !zeroOutputForMask ? REPEAT : 0) | (inPlace ? IN_PLACE : 0);
           const gateSteps = run.backward ? T : Math.min(T, core.gruChunk(B));

@@ -63,11 +63,12 @@ export interface Recording {
 /**
  * Writes down all kernel calls of a request, with memory laid out from `base`:
  * io | state | saved | scratch. The same request gives the same layout at any
- * base, so a first pass at 0 tells how much is needed.
+ * base, so a first pass at an arbitrary one, which base 0 asks for, tells how much is needed.
  */
 export function record(network: Network, request: Request, base: number): Recording {
-  const measured = base === 0 ? undefined : lay(network, request, [0, 0, 0, 0]);
-  if (!measured) return lay(network, request, [0, 0, 0, 0]);
+  // Not from 0: to layers and kernels, address 0 says that there is no such operand.
+  const measured = lay(network, request, [64, 64, 64, 64]);
+  if (base === 0) return measured;
   const bases: number[] = [];
   let next = base;
   for (const region of measured.regions) {
