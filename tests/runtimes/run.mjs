@@ -1,6 +1,6 @@
 /**
- * The built package in five runtimes: Node 20 (the one running this), Node 24,
- * Deno, Bun and headless Chromium. Each runs workload.js twice: with
+ * The built package in five runtimes: the Node running this (20 in CI), Node
+ * 24, Deno, Bun and headless Chromium. Each runs workload.js twice: with
  * `deterministic: true`, where the trained bytes must be the same everywhere,
  * and with default settings, where predictions must agree as float32 does.
  * Then the tarball that npm would publish, as publint and "are the types
@@ -131,13 +131,13 @@ const denoFlags = [
   `--allow-read=${scratch}`,
   `--allow-write=${scratch}`,
 ];
-const runtimes = {
-  "node 20": () => inProcess(process.execPath),
-  "node 24": () => inProcess(node24()),
-  deno: () => inProcess(deno(), denoFlags),
-  bun: () => inProcess(bun()),
-  chromium: inChromium,
-};
+const runtimes = [
+  [`node ${process.versions.node.split(".")[0]}`, () => inProcess(process.execPath)],
+  ["node 24", () => inProcess(node24())],
+  ["deno", () => inProcess(deno(), denoFlags)],
+  ["bun", () => inProcess(bun())],
+  ["chromium", inChromium],
+];
 
 let reference;
 
@@ -220,7 +220,7 @@ async function packages() {
 
 try {
   install();
-  for (const [name, open] of Object.entries(runtimes)) await runtime(name, open);
+  for (const [name, open] of runtimes) await runtime(name, open);
   await packages();
 } finally {
   rmSync(scratch, { recursive: true, force: true });
