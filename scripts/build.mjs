@@ -6,7 +6,16 @@
  *   node scripts/build.mjs --force    everything
  */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -53,7 +62,7 @@ if (
   const base64 = (target) => readFileSync(wasm(target)).toString("base64");
   writeFileSync(
     at("build", "binaries.ts"),
-    `/** The compiled core, base64. Written by scripts/build.mjs. */\nexport const plain = "${base64("plain")}";\nexport const relaxed = "${base64("relaxed")}";\n`,
+    `/** The compiled core, base64. Written by scripts/build.mjs. */\nexport const plain: string = "${base64("plain")}";\nexport const relaxed: string = "${base64("relaxed")}";\n`,
   );
 }
 
@@ -81,4 +90,18 @@ if (
     cwd: root,
     stdio: "inherit",
   });
+  selfContained();
+}
+
+/** Published types stand alone: relative imports by .js names, and the core's own types beside them. */
+function selfContained() {
+  const types = at("dist", "types");
+  for (const name of readdirSync(types, { recursive: true }).filter((path) => path.endsWith(".d.ts"))) {
+    const text = readFileSync(join(types, name), "utf8");
+    // tsc rewrites these extensions in JavaScript, not in declarations.
+    writeFileSync(join(types, name), text.replace(/(from |import\()"(\.[^"]+)\.ts"/g, '$1"$2.js"'));
+  }
+  rmSync(join(types, "build", "binaries.d.ts"));
+  copyFileSync(at("build", "core.plain.d.ts"), join(types, "build", "core.plain.d.ts"));
+  writeFileSync(at("dist", "index.d.ts"), 'export * from "./types/host/index.js";\n');
 }

@@ -1,0 +1,223 @@
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { transform } from "esbuild";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { KERNELS, QUERIES } from "../../host/core/kernels.ts";
+import { readWasm } from "../kit/wasm.ts";
+
+/**
+ * What was built, rather than what it was built from: the bundle runs where
+ * there is no Node, the binaries share memory and nothing else, the package
+ * is complete. The same bundle in five runtimes is tests/runtimes.
+ */
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
+const dist = join(root, "dist");
+const files = readdirSync(dist, { recursive: true }).map(String);
+const scripts = files.filter((name) => name.endsWith(".js"));
+const read = (name: string) => readFileSync(join(dist, name), "utf8");
+
+/** Every match with its surroundings, so that a failure shows where. */
+function found(pattern: RegExp, text: string): string[] {
+  return [...text.matchAll(pattern)].map(({ index }) => text.slice(Math.max(0, index - 40), index + 40));
+}
+
+const bundle = suite("the bundle");
+
+bundle("has an entry and chunks", () => {
+  assert.ok(scripts.includes("index.js"));
+  assert.ok(scripts.some((name) => name.startsWith("files-")));
+});
+
+for (const [what, pattern] of Object.entries({
+  "a Node module": /["'`]node:/g,
+  "require()": /\brequire\s*\(/g,
+  "process, other than to see whether it is there": /(?<!globalThis\.)\bprocess\s*(\.|\?\.|\[)/g,
+  "process as a free name": /typeof process\b/g,
+  "code made at run time": /\beval\s*\(|\bFunction\s*\(/g,
+}))
+  bundle(`has no ${what}`, () => {
+    for (const name of scripts) assert.equal(found(pattern, read(name)), [], name);
+  });
+
+bundle("asks for files in their own chunk only", () => {
+  for (const name of scripts)
+    if (!name.startsWith("files-")) assert.equal(found(/getBuiltinModule/g, read(name)), [], name);
+});
+
+bundle("has no await at its top level, and no syntax newer than ES2022", async () => {
+  for (const name of scripts)
+    await transform(read(name), { target: "es2022", format: "esm", supported: { "top-level-await": false } });
+});
+
+bundle("imports its own chunks and nothing else", () => {
+  for (const name of scripts)
+    for (const [, specifier] of read(name).matchAll(/\b(?:from|import)\s*\(?["']([^"']+)["']/g))
+      assert.ok(scripts.includes(specifier.replace(/^\.\//, "")), `${name} imports "${specifier}"`);
+});
+
+bundle("has source maps without absolute paths", () => {
+  for (const name of files.filter((name) => name.endsWith(".map"))) {
+    const { sources, sourceRoot } = JSON.parse(read(name)) as { sources: string[]; sourceRoot?: string };
+    assert.is(sourceRoot, undefined, name);
+    for (const source of sources) assert.match(source, /^\.\.\/(host|build|node_modules)\//, name);
+  }
+});
+
+bundle.run();
+
+const binaries = suite("the binaries");
+
+for (const target of ["plain", "relaxed", "debug"]) {
+  const wasm = readWasm(readFileSync(join(root, "build", `core.${target}.wasm`)));
+
+  binaries(`${target}: imports the memory${target === "debug" ? ", abort" : ""} and nothing else`, () => {
+    const allowed = target === "debug" ? ["env.memory", "env.abort"] : ["env.memory"];
+    assert.ok(wasm.imports.includes("env.memory"));
+    for (const name of wasm.imports) assert.ok(allowed.includes(name), name);
+  });
+
+  binaries(`${target}: exports the kernels and queries of the table, all functions`, () => {
+    assert.equal(
+      wasm.exports.filter(({ kind }) => kind !== "function"),
+      [],
+    );
+    assert.equal(wasm.exports.map(({ name }) => name).sort(), [...KERNELS, ...QUERIES].sort());
+  });
+
+  if (target !== "debug")
+    binaries(`${target}: has no globals, so threads share all there is`, () => assert.is(wasm.globals, 0));
+}
+
+binaries("the engine agrees about the plain one", () => {
+  const module = new WebAssembly.Module(readFileSync(join(root, "build", "core.plain.wasm")));
+  assert.equal(WebAssembly.Module.imports(module), [{ module: "env", name: "memory", kind: "memory" }]);
+  assert.ok(WebAssembly.Module.exports(module).every(({ kind }) => kind === "function"));
+});
+
+binaries.run();
+
+const declarations = suite("the declarations");
+
+declarations("refer by .js names to files that are there", () => {
+  for (const name of files.filter((name) => name.endsWith(".d.ts")))
+    for (const [, specifier] of read(name).matchAll(/(?:from |import\()"([^"]+)"/g)) {
+      assert.match(specifier, /^\.{1,2}\/.+\.js$/, name);
+      const target = relative(dist, join(dist, dirname(name), specifier.replace(/\.js$/, ".d.ts")));
+      assert.ok(files.includes(target), `${name} refers to "${specifier}"`);
+    }
+});
+
+declarations.run();
+
+const published = suite<{ folder: string; consumer: string; packed: string[] }>("the package");
+
+published.before((context) => {
+  context.folder = mkdtempSync(join(tmpdir(), "gruvy-package-"));
+  context.consumer = join(context.folder, "consumer");
+  mkdirSync(context.consumer);
+  const npm = (cwd: string, ...args: string[]) =>
+    execFileSync("npm", [...args, "--ignore-scripts"], { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+  // A record by name or an array, as npm's version has it.
+  const [pack] = Object.values(JSON.parse(npm(root, "pack", "--json", "--pack-destination", context.folder))) as {
+    filename: string;
+    files: { path: string }[];
+  }[];
+  context.packed = pack.files.map(({ path }) => path);
+  writeFileSync(join(context.consumer, "package.json"), '{ "private": true, "type": "module" }');
+  npm(context.consumer, "install", "--offline", "--no-audit", "--no-fund", join(context.folder, pack.filename));
+});
+
+published.after(({ folder }) => rmSync(folder, { recursive: true, force: true }));
+
+published("holds dist and its papers", ({ packed }) => {
+  assert.equal(
+    packed.filter((path) => !/^(dist\/.*|package\.json|README\.md|LICENSE|CHANGELOG\.md)$/.test(path)),
+    [],
+  );
+  for (const path of ["dist/index.js", "dist/index.d.ts", "package.json"]) assert.ok(packed.includes(path), path);
+  assert.equal(
+    packed.filter((path) => /test|\.wasm$|(?<!\.d)\.ts$/.test(path)),
+    [],
+  );
+});
+
+published("trains where it is installed", ({ consumer }) => {
+  writeFileSync(
+    join(consumer, "train.js"),
+    `import { dense, gru, runtimeInfo, sequential, sgd } from "gruvy";
+const model = await sequential([gru(4), dense(1)], { inputShape: [null, 2], seed: 1 });
+model.compile({ loss: "meanSquaredError", optimizer: sgd({ learningRate: 0.1 }) });
+const losses = [];
+for (let i = 0; i < 3; i++) losses.push((await model.trainOnBatch([[[1, 0], [0, 1]]], [[1]])).loss);
+console.log(JSON.stringify({ losses, binary: runtimeInfo().binary }));
+`,
+  );
+  const { losses, binary } = JSON.parse(
+    execFileSync(process.execPath, ["train.js"], { cwd: consumer, encoding: "utf8" }),
+  );
+  assert.is(losses.length, 3);
+  assert.ok(losses[2] < losses[0], String(losses));
+  assert.ok(["plain", "relaxed"].includes(binary), binary);
+});
+
+/** What a user writes; each line that must not compile says so. */
+const USER = `import {
+  adam, type Callback, configure, dense, GruvyError, gru, type History, loadModel, type Model, runtimeInfo,
+  sequential, type Stream, type Tensor, warmUp,
+} from "gruvy";
+export async function use(signal: AbortSignal): Promise<Float32Array> {
+  await configure({ deterministic: true });
+  const model: Model = await sequential([gru(4), dense(2, { activation: "softmax" })], { inputShape: [null, 3] });
+  model.compile({ loss: "categoricalCrossentropy", optimizer: adam({ learningRate: warmUp({ steps: 5 }) }) });
+  const callback: Callback = { name: "mine", onEpochEnd: () => {} };
+  const history: History = await model.fit([[[1, 2, 3]]], [[1, 0]], { epochs: 2, signal, callbacks: [callback] });
+  const y: Tensor = await model.predict([[[1, 2, 3]]]);
+  const stream: Stream = (await loadModel(model.toBytes())).stream();
+  const binary: "plain" | "relaxed" | "custom" = runtimeInfo().binary;
+  const error: Error = new GruvyError(binary + history.history.loss[0] + y.shape[0]);
+  // @ts-expect-error no such option
+  gru(4, { unit: 3 });
+  // @ts-expect-error a number
+  const epoch: string = model.epoch;
+  // @ts-expect-error no such export
+  type Missing = import("gruvy").Missing;
+  if (epoch as unknown as Missing) throw error;
+  return stream.step([1, 2, 3]);
+}
+`;
+
+for (const resolution of ["bundler", "node16", "nodenext"])
+  published(`has types under moduleResolution ${resolution}, strictly`, ({ consumer }) => {
+    writeFileSync(join(consumer, "use.ts"), USER);
+    writeFileSync(
+      join(consumer, "tsconfig.json"),
+      JSON.stringify({
+        compilerOptions: {
+          module: resolution === "bundler" ? "esnext" : resolution,
+          moduleResolution: resolution,
+          target: "es2022",
+          types: [],
+          strict: true,
+          exactOptionalPropertyTypes: true,
+          skipLibCheck: false,
+          noEmit: true,
+        },
+        files: ["use.ts"],
+      }),
+    );
+    try {
+      execFileSync(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "."], {
+        cwd: consumer,
+        encoding: "utf8",
+      });
+    } catch (error) {
+      assert.unreachable((error as { stdout: string }).stdout);
+    }
+  });
+
+published.run();
