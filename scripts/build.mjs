@@ -69,7 +69,7 @@ if (
 const entry = at("dist", "index.js");
 if (
   !process.argv.includes("--core") &&
-  stale([entry, at("dist", "index.d.ts")], at("host"), at("build", "binaries.ts"), at("package.json"))
+  stale([entry, at("dist", "types", "host", "index.d.ts")], at("host"), at("build", "binaries.ts"), at("package.json"))
 ) {
   rmSync(at("dist"), { recursive: true, force: true });
   await build({
