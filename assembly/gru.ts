@@ -458,6 +458,7 @@ export function gruGradients(
   customActivations: i32, T: i32, B: i32, I: i32, H: i32, flags: i32,
 ): void {
   const Hp = pad8(H), Ip = pad8(I), G = gruGatesStride(H, customActivations), rows = T * B, N = 3 * Hp, column = bytes(Hp), gate = bytes(H);
+  if (rows == 0) return;
   const work = scratch + bytes(((max(I, H) + 3) & ~3) * N);
   const zrn = gates + column;
   gemmTransposed(scratch, x, zrn, work, I, N, rows, N, Ip, G);
