@@ -1,4 +1,5 @@
 import type { instantiate } from "../../build/core.plain.js";
+import type { Pool } from "../workers/pool.ts";
 
 /** Everything that the compiled core exports, typed by the compiler that built it. */
 export type Exports = Awaited<ReturnType<typeof instantiate>>;
@@ -83,6 +84,30 @@ export type Kernel = (typeof KERNELS)[number];
 type Missing = Exclude<keyof Exports, Kernel | (typeof QUERIES)[number]>;
 export const complete: [Missing] extends [never] ? true : { missing: Missing } = true;
 
+/**
+ * Kernels whose last arguments are a range of items [from, to), which threads
+ * may share out: rows of the batch, or panels of a weight gradient.
+ */
+interface Split {
+  /** Items at a time, at the least: fewer would waste what they share. */
+  readonly grain: number;
+  /** The thread's number follows the range: scratch is one a thread. */
+  readonly threaded?: boolean;
+  /** Floating-point operations of a call, from its arguments. */
+  readonly flops: (args: readonly number[]) => number;
+}
+
+const gruFlops = (T: number, B: number, I: number, H: number) => 6 * T * B * H * (I + H);
+
+const SPLITS: Partial<Record<Kernel, Split>> = {
+  gruForward: { grain: 8, flops: (a) => gruFlops(a[7], a[8], a[9], a[10]) },
+  gruBackward: { grain: 8, flops: (a) => gruFlops(a[10], a[11], a[12], a[13]) },
+  gruGradients: { grain: 3, threaded: true, flops: (a) => gruFlops(a[8], a[9], a[10], a[11]) },
+  denseForward: { grain: 16, flops: (a) => 2 * a[6] * a[3] * a[4] },
+  denseBackward: { grain: 16, flops: (a) => 2 * a[7] * a[3] * a[4] },
+  denseGradients: { grain: 3, threaded: true, flops: (a) => 2 * a[5] * a[6] * a[7] },
+};
+
 /** One recorded call: a kernel's number and its arguments. */
 export interface Call {
   readonly kernel: number;
@@ -98,10 +123,13 @@ export type Recorder = { readonly [K in Kernel]: (...args: Parameters<Exports[K]
  */
 export class Program {
   readonly calls: Call[] = [];
-  private bound: (() => unknown)[] = [];
+  private steps: (() => unknown)[] = [];
   readonly k: Recorder;
 
-  constructor(private readonly core: Exports) {
+  constructor(
+    private readonly core: Exports,
+    private readonly pool?: Pool,
+  ) {
     this.k = Object.fromEntries(
       KERNELS.map((name, kernel) => [name, (...args: number[]) => void this.calls.push({ kernel, args })]),
     ) as unknown as Recorder;
@@ -109,15 +137,57 @@ export class Program {
 
   /** Binds the calls; a bound call costs about 25 ns, a spread one 40 (Node 20, 16 arguments). */
   seal(): this {
-    this.bound = this.calls.map(({ kernel, args }) => {
-      const f = this.core[KERNELS[kernel]] as (...args: number[]) => unknown;
-      return f.bind(null, ...args);
+    this.steps = this.calls.map((call) => {
+      const f = this.core[KERNELS[call.kernel]] as (...args: number[]) => unknown;
+      const alone = f.bind(null, ...call.args);
+      return (this.pool && shared(call, alone, this.pool)) ?? alone;
     });
     return this;
   }
 
   run(): void {
-    const { bound } = this;
-    for (let i = 0; i < bound.length; i++) bound[i]();
+    const { steps } = this;
+    for (let i = 0; i < steps.length; i++) steps[i]();
   }
+}
+
+/** Below this a call is over before a second thread has woken up. */
+const WORTH_SHARING = 3e6;
+/** Calls alone after sharing did not pay: other processes want the cores. */
+const RETREAT = 16;
+/** Calls alone at first: V8 compiles a kernel better after its first runs, and the best time counts. */
+const FIRST_ALONE = 3;
+
+/**
+ * A call that threads share out, where there is enough of it. It keeps its
+ * best recent times alone and shared, and goes back to one thread for a while
+ * when sharing does not pay.
+ */
+function shared(call: Call, alone: () => unknown, pool: Pool): (() => void) | undefined {
+  const split = SPLITS[KERNELS[call.kernel]];
+  if (!split || split.flops(call.args) < WORTH_SHARING) return undefined;
+  const args = split.threaded ? call.args.slice(0, -3) : call.args.slice(0, -2);
+  const [from, to] = call.args.slice(args.length);
+  const items = to - from;
+  if (items < 2 * split.grain) return undefined;
+  // Four claims a thread, so that one that is held up holds up little.
+  const grain = split.grain * Math.max(1, Math.floor(items / (split.grain * 4 * pool.size)));
+  const job = { kernel: call.kernel, args, from, to, grain, threaded: split.threaded ?? false };
+  let aloneTime = Infinity;
+  let sharedTime = 0;
+  let turnsAlone = FIRST_ALONE;
+  return () => {
+    const start = performance.now();
+    if (turnsAlone > 0) {
+      alone();
+      // Drifts up when the machine has become slower.
+      aloneTime = Math.min(performance.now() - start, aloneTime * 1.05);
+      sharedTime = 0.8 * aloneTime;
+      turnsAlone--;
+    } else {
+      pool.run(job);
+      sharedTime = 0.7 * sharedTime + 0.3 * (performance.now() - start);
+      if (sharedTime > aloneTime) turnsAlone = RETREAT;
+    }
+  };
 }

@@ -2,14 +2,16 @@ import { instantiateSync } from "@assemblyscript/loader";
 import * as binaries from "../../build/binaries.ts";
 import { Arena } from "./arena.ts";
 import { OptionError, StateError } from "./errors.ts";
-import type { Exports } from "./kernels.ts";
+import { Pool } from "../workers/pool.ts";
+import { builtin } from "./host.ts";
+import { type Exports, KERNELS } from "./kernels.ts";
 import { checkOptions, flag, integer, shown } from "./options.ts";
 
 /** Where the compiled core comes from, for hosts with rules of their own. */
 export type WasmSource = WebAssembly.Module | BufferSource | URL | string | Response;
 
 export interface Settings {
-  /** Threads to compute with; "auto" leaves it to the library. One for now. */
+  /** Threads to compute with. "auto": as many as there are cores, at most 4. No result depends on it. */
   threads?: number | "auto";
   /** Same bits in every runtime: the plain binary, without fused multiply-add. Default false. */
   deterministic?: boolean;
@@ -24,7 +26,10 @@ export interface RuntimeInfo {
   binary: "plain" | "relaxed" | "custom";
   /** Why this one. */
   reason: string;
+  /** Threads that large kernels are shared out to. */
   threads: number;
+  /** Why so many. */
+  threadsReason: string;
 }
 
 /** One instance of the core over one memory; all models of a process share it. */
@@ -32,9 +37,13 @@ export interface Engine {
   readonly core: Exports;
   readonly arena: Arena;
   readonly info: RuntimeInfo;
+  /** Absent where there is one thread. */
+  readonly pool?: Pool;
 }
 
 const PAGE = 65536;
+/** More threads than this seldom pay for layers of a few hundred units. */
+const MOST_THREADS = 4;
 
 // The settings are the process's, as `configure` is: the one mutable state of the module.
 let settings: Settings = {};
@@ -48,34 +57,101 @@ function decode(base64: string): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-function start(module: WebAssembly.Module, binary: RuntimeInfo["binary"], reason: string): Engine {
+/** How many threads this runtime can and may have, and why. */
+function threadCount(): { threads: number; threadsReason: string } {
+  const { threads = "auto", wasm } = settings;
+  const one = (threadsReason: string) => ({ threads: 1, threadsReason });
+  if (threads === 1) return one("configured");
+  if (wasm instanceof WebAssembly.Module) return one("a compiled module has private memory");
+  if (typeof SharedArrayBuffer === "undefined" || (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated === false)
+    return one("no SharedArrayBuffer; a page needs the headers COOP and COEP");
+  if (!builtin("worker_threads") && typeof Worker === "undefined") return one("this runtime has no workers");
+  if (threads !== "auto") return { threads, threadsReason: "configured" };
+  const os = builtin<{ availableParallelism?: () => number }>("os");
+  const cores = Math.min(MOST_THREADS, os?.availableParallelism?.() ?? globalThis.navigator?.hardwareConcurrency ?? 1);
+  return { threads: cores, threadsReason: cores === 1 ? "one core" : `${cores} of the cores` };
+}
+
+/**
+ * The twin of a binary that imports shared memory: two bits in the limits of
+ * the import. Sections are walked as the binary format has them.
+ *
+ * Source: WebAssembly core specification, 5.3 (limits), 5.5 (imports).
+ */
+function sharing(wasm: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  let at = 8;
+  const leb = () => {
+    let value = 0;
+    for (let shift = 0; ; shift += 7) {
+      const byte = wasm[at++];
+      value |= (byte & 127) << shift;
+      if (byte < 128) return value;
+    }
+  };
+  while (at < wasm.length) {
+    const section = wasm[at++];
+    const bytes = leb();
+    const end = at + bytes;
+    if (section === 2)
+      for (let imports = leb(); imports > 0; imports--) {
+        for (let name = 0; name < 2; name++) {
+          const length = leb();
+          at += length;
+        }
+        const kind = wasm[at++];
+        if (kind === 0) leb();
+        else if (kind === 2) {
+          const twin = wasm.slice();
+          twin[at] = 3; // has a maximum, is shared
+          return twin;
+        } else break;
+      }
+    at = end;
+  }
+  throw new StateError("the compiled core does not import its memory");
+}
+
+async function start(
+  wasm: Uint8Array<ArrayBuffer> | WebAssembly.Module,
+  binary: RuntimeInfo["binary"],
+  reason: string,
+): Promise<Engine> {
+  const { threads, threadsReason } = threadCount();
+  const shared = threads > 1 && !(wasm instanceof WebAssembly.Module);
   const maximumBytes = settings.maximumMemory ?? 2 ** 30;
-  const memory = new WebAssembly.Memory({ initial: 2, maximum: Math.ceil(maximumBytes / PAGE) });
+  const module = wasm instanceof WebAssembly.Module ? wasm : await WebAssembly.compile(shared ? sharing(wasm) : wasm);
+  const memory = new WebAssembly.Memory({ initial: 2, maximum: Math.ceil(maximumBytes / PAGE), shared });
   // The loader decodes the messages of failed assertions in debug builds; hot calls go through the raw exports.
   const { instance } = instantiateSync(module, { env: { memory } as Record<string, unknown> });
   const core = instance.exports as unknown as Exports;
-  return { core, arena: new Arena(memory, core.arenaStart(), maximumBytes), info: { binary, reason, threads: 1 } };
+  const arena = new Arena(memory, core.arenaStart(), maximumBytes);
+  const kernels = KERNELS.map((name) => core[name] as (...args: number[]) => unknown);
+  const pool = shared ? new Pool(module, arena, KERNELS, kernels, threads) : undefined;
+  return { core, arena, pool, info: { binary, reason, threads: shared ? threads : 1, threadsReason } };
 }
 
-async function compile(source: WasmSource): Promise<WebAssembly.Module> {
+async function bytesOf(source: WasmSource): Promise<Uint8Array<ArrayBuffer> | WebAssembly.Module> {
   if (source instanceof WebAssembly.Module) return source;
   if (typeof source === "string" || source instanceof URL) source = await fetch(source);
   if (typeof Response !== "undefined" && source instanceof Response) source = await source.arrayBuffer();
-  return WebAssembly.compile(source as BufferSource);
+  const bytes = source as BufferSource;
+  return ArrayBuffer.isView(bytes)
+    ? new Uint8Array(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.byteLength)
+    : new Uint8Array(bytes);
 }
 
 async function load(): Promise<Engine> {
-  if (settings.wasm !== undefined) return start(await compile(settings.wasm), "custom", "given to configure()");
-  if (settings.deterministic) return start(await compile(decode(binaries.plain)), "plain", "deterministic: true");
+  if (settings.wasm !== undefined) return start(await bytesOf(settings.wasm), "custom", "given to configure()");
+  if (settings.deterministic) return start(decode(binaries.plain), "plain", "deterministic: true");
   const relaxed = decode(binaries.relaxed);
   if (WebAssembly.validate(relaxed)) {
-    const fast = start(await compile(relaxed), "relaxed", "relaxed SIMD fuses multiply and add here");
+    const fast = await start(relaxed, "relaxed", "relaxed SIMD fuses multiply and add here");
     if (fast.core.fuses()) return fast;
-    return start(await compile(decode(binaries.plain)), "plain", "relaxed SIMD does not fuse here");
+    return start(decode(binaries.plain), "plain", "relaxed SIMD does not fuse here");
   }
   const plain = decode(binaries.plain);
   if (!WebAssembly.validate(plain)) throw new StateError("this runtime has no WebAssembly SIMD, which gruvy needs");
-  return start(await compile(plain), "plain", "this runtime has no relaxed SIMD");
+  return start(plain, "plain", "this runtime has no relaxed SIMD");
 }
 
 /** The engine, started at the first call. */
@@ -129,6 +205,6 @@ export function runtimeInfo(): RuntimeInfo {
   return {
     binary: settings.wasm ? "custom" : relaxed ? "relaxed" : "plain",
     reason: "expected; nothing has run yet",
-    threads: 1,
+    ...threadCount(),
   };
 }

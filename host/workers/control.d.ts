@@ -1,0 +1,15 @@
+export declare const GENERATION: number;
+export declare const OPEN: number;
+export declare const ACTIVE: number;
+export declare const NEXT: number;
+export declare const END: number;
+export declare const GRAIN: number;
+export declare const FAILED: number;
+export declare const READY: number;
+export declare const KERNEL: number;
+export declare const COUNT: number;
+export declare const THREADED: number;
+export declare const ARGUMENTS: number;
+export declare const MESSAGE: number;
+export declare const WORDS: number;
+export declare function claim(control: Int32Array, kernels: ((...args: number[]) => unknown)[], thread: number): void;

@@ -1,0 +1,170 @@
+import type { Arena, Block } from "../core/arena.ts";
+import { StateError } from "../core/errors.ts";
+import {
+  ACTIVE,
+  ARGUMENTS,
+  COUNT,
+  claim,
+  END,
+  FAILED,
+  GENERATION,
+  GRAIN,
+  KERNEL,
+  MESSAGE,
+  NEXT,
+  OPEN,
+  READY,
+  THREADED,
+  WORDS,
+} from "./control.js";
+
+/** A kernel call whose items threads share out. */
+export interface Job {
+  readonly kernel: number;
+  /** All arguments but the range and the thread. */
+  readonly args: readonly number[];
+  readonly from: number;
+  readonly to: number;
+  /** Items to claim at a time. */
+  readonly grain: number;
+  /** The kernel takes the thread's number after the range. */
+  readonly threaded: boolean;
+}
+
+interface Thread {
+  unref?(): void;
+  terminate(): unknown;
+}
+
+/** Main looks this often, some 20 microseconds, before it sleeps. */
+const SPINS = 4000;
+/** No kernel takes this long on a block; a thread that does has died. */
+const PATIENCE = 60_000;
+
+/**
+ * Workers over the engine's shared memory. They start with the first job that
+ * is worth it, share out items by an atomic counter, and sleep between jobs.
+ * The calling thread works along; a job is over when it returns.
+ */
+export class Pool {
+  private readonly block: Block;
+  private readonly threads: Thread[] = [];
+  private started = false;
+  private mayWait = true;
+
+  constructor(
+    private readonly module: WebAssembly.Module,
+    private readonly arena: Arena,
+    private readonly names: readonly string[],
+    private readonly kernels: ((...args: number[]) => unknown)[],
+    /** Threads in all, the calling one among them. */
+    readonly size: number,
+  ) {
+    this.block = arena.take(4 * WORDS);
+  }
+
+  private get control(): Int32Array {
+    const { address } = this.block;
+    return this.arena.i32.subarray(address >> 2, (address >> 2) + WORDS);
+  }
+
+  /** Starts the workers; they report when they are up, and jobs do not wait for them. */
+  private start(): void {
+    this.started = true;
+    const setup = {
+      gruvy: true,
+      module: this.module,
+      memory: this.arena.memory,
+      names: [...this.names],
+      control: this.block.address,
+    };
+    const host = (globalThis as { process?: { getBuiltinModule?: (name: string) => unknown } }).process;
+    const node = host?.getBuiltinModule?.("worker_threads") as
+      | {
+          Worker: new (
+            url: URL,
+            options: object,
+          ) => Thread & { on(event: string, listener: (error: Error) => void): void };
+        }
+      | undefined;
+    for (let thread = 1; thread < this.size; thread++) {
+      const fail = (error: unknown) =>
+        this.fail(`a worker failed: ${error instanceof Error ? error.message : String(error)}`);
+      if (node) {
+        const worker = new node.Worker(new URL("./worker.js", import.meta.url), { workerData: { ...setup, thread } });
+        worker.on("error", fail);
+        worker.unref?.();
+        this.threads.push(worker);
+      } else {
+        const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+        worker.onerror = (event) => fail(event.message);
+        worker.postMessage({ ...setup, thread });
+        this.threads.push(worker);
+      }
+    }
+  }
+
+  /** A thread died outside of a job: the next job says so. */
+  private fail(message: string): void {
+    this.died ??= message;
+  }
+  private died?: string;
+
+  /** Runs a job on all threads that are up. */
+  run(job: Job): void {
+    if (!this.started) this.start();
+    if (this.died) throw new StateError(this.died);
+    const { control, kernels } = this;
+    control[KERNEL] = job.kernel;
+    control[COUNT] = job.args.length;
+    control[THREADED] = job.threaded ? 1 : 0;
+    control.set(job.args, ARGUMENTS);
+    control[END] = job.to;
+    control[GRAIN] = job.grain;
+    control[FAILED] = 0;
+    Atomics.store(control, NEXT, job.from);
+    Atomics.store(control, OPEN, 1);
+    Atomics.add(control, GENERATION, 1);
+    Atomics.notify(control, GENERATION);
+    try {
+      claim(control, kernels, 0);
+    } finally {
+      Atomics.store(control, OPEN, 0);
+      this.join(control);
+    }
+    if (control[FAILED]) {
+      const text = String.fromCharCode(...control.subarray(MESSAGE + 1, MESSAGE + 1 + control[MESSAGE]));
+      throw new StateError(`a worker failed: ${text}`);
+    }
+  }
+
+  /** Waits until nobody is inside the job. */
+  private join(control: Int32Array): void {
+    let spins = 0;
+    const start = performance.now();
+    for (;;) {
+      const active = Atomics.load(control, ACTIVE);
+      if (active === 0) return;
+      if (++spins < SPINS) continue;
+      if (performance.now() - start > PATIENCE)
+        throw new StateError("a worker has not finished its share within a minute; it has died");
+      if (this.mayWait)
+        try {
+          Atomics.wait(control, ACTIVE, active, 100);
+        } catch {
+          // A page's main thread may not sleep; it looks again.
+          this.mayWait = false;
+        }
+    }
+  }
+
+  /** Workers that are up, for runtimeInfo and tests. */
+  get ready(): number {
+    return Atomics.load(this.control, READY);
+  }
+
+  /** Ends the workers. */
+  close(): void {
+    for (const thread of this.threads) thread.terminate();
+  }
+}
