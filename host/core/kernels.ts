@@ -17,7 +17,6 @@ export const KERNELS = [
   "binaryCrossEntropyLogits",
   "binaryCrossEntropyProbabilities",
   "clipValue",
-  "columnSums",
   "copyRows",
   "crossEntropyLogits",
   "crossEntropyProbabilities",
