@@ -193,11 +193,20 @@ export function crossEntropyLogits(
   classWeights: usize, rows: i32, n: i32, stride: i32, smoothing: f32, ignoreIndex: i32, mean: i32,
 ): void {
   if (!labels) {
-    crossEntropyRows(true, DENSE, out, losses, dx, x, labels, targets, valid, weights, classWeights, rows, n, stride, smoothing, ignoreIndex, mean);
+    crossEntropyRows(
+      true, DENSE, out, losses, dx, x, labels, targets, valid, weights, classWeights, rows, n, stride, smoothing,
+      ignoreIndex, mean,
+    );
   } else if (smoothing != 0) {
-    crossEntropyRows(true, SMOOTHED, out, losses, dx, x, labels, targets, valid, weights, classWeights, rows, n, stride, smoothing, ignoreIndex, mean);
+    crossEntropyRows(
+      true, SMOOTHED, out, losses, dx, x, labels, targets, valid, weights, classWeights, rows, n, stride, smoothing,
+      ignoreIndex, mean,
+    );
   } else {
-    crossEntropyRows(true, NOTHING, out, losses, dx, x, labels, targets, valid, weights, classWeights, rows, n, stride, smoothing, ignoreIndex, mean);
+    crossEntropyRows(
+      true, NOTHING, out, losses, dx, x, labels, targets, valid, weights, classWeights, rows, n, stride, smoothing,
+      ignoreIndex, mean,
+    );
   }
 }
 
@@ -215,10 +224,19 @@ export function crossEntropyProbabilities(
   classWeights: usize, rows: i32, n: i32, stride: i32, smoothing: f32, ignoreIndex: i32, mean: i32,
 ): void {
   if (!labels) {
-    crossEntropyRows(false, DENSE, out, losses, dx, p, labels, targets, valid, weights, classWeights, rows, n, stride, smoothing, ignoreIndex, mean);
+    crossEntropyRows(
+      false, DENSE, out, losses, dx, p, labels, targets, valid, weights, classWeights, rows, n, stride, smoothing,
+      ignoreIndex, mean,
+    );
   } else if (smoothing != 0) {
-    crossEntropyRows(false, SMOOTHED, out, losses, dx, p, labels, targets, valid, weights, classWeights, rows, n, stride, smoothing, ignoreIndex, mean);
+    crossEntropyRows(
+      false, SMOOTHED, out, losses, dx, p, labels, targets, valid, weights, classWeights, rows, n, stride,
+      smoothing, ignoreIndex, mean,
+    );
   } else {
-    crossEntropyRows(false, NOTHING, out, losses, dx, p, labels, targets, valid, weights, classWeights, rows, n, stride, smoothing, ignoreIndex, mean);
+    crossEntropyRows(
+      false, NOTHING, out, losses, dx, p, labels, targets, valid, weights, classWeights, rows, n, stride, smoothing,
+      ignoreIndex, mean,
+    );
   }
 }

@@ -10,7 +10,7 @@ export {
   gruBackward, gruChunk, gruForward, gruGatesStride, gruGradients, gruGradientsPanels, gruGradientsScratch, gruPack, gruPackedSize,
   gruPackedTransposedSize, gruPackTransposed,
 } from "./gru";
-export { columnSums, maxAbsolute, sumOfAbsolutes, sumOfSquares } from "./reductions";
+export { maxAbsolute, sumOfAbsolutes, sumOfSquares } from "./reductions";
 export { activate, activateBackward } from "./activations";
 export { logSoftmax, logSoftmaxBackward, softmax, softmaxBackward } from "./softmax";
 export { layerNorm, layerNormBackward, layerNormBackwardParameters } from "./layer-norm";

@@ -1,35 +1,4 @@
-import { at, bytes, lastLanes, lastVector } from "./simd";
-
-/**
- * Column sums: sums += Σ x[i] over ascending rows, one accumulator a column,
- * beginning at what it adds to. A range of columns is computed alone by
- * offsetting sums and x by a multiple of 4 columns.
- *
- * @param sums f32[n], accumulated into, the padding stays 0
- * @param x    f32[rows, n]
- */
-export function columnSums(sums: usize, x: usize, rows: i32, n: i32, stride: i32): void {
-  const row = bytes(stride), height = row * rows, last = sums + lastVector(n);
-  // 16 columns down all rows: one cache line a row, sums in registers.
-  for (; sums + 48 < last; sums += 64, x += 64) {
-    let a = at(sums, 0), b = at(sums, 1), c = at(sums, 2), d = at(sums, 3);
-    for (let p = x, end = x + height; p < end; p += row) {
-      a = f32x4.add(a, at(p, 0));
-      b = f32x4.add(b, at(p, 1));
-      c = f32x4.add(c, at(p, 2));
-      d = f32x4.add(d, at(p, 3));
-    }
-    v128.store(sums, a);
-    v128.store(sums, b, 16);
-    v128.store(sums, c, 32);
-    v128.store(sums, d, 48);
-  }
-  for (; sums <= last; sums += 16, x += 16) {
-    let a = v128.load(sums);
-    for (let p = x, end = x + height; p < end; p += row) a = f32x4.add(a, v128.load(p));
-    v128.store(sums, sums == last ? v128.and(a, lastLanes(n)) : a);
-  }
-}
+import { bytes, lastLanes, lastVector } from "./simd";
 
 // @ts-ignore: decorator
 @inline function upperHalf(v: v128): v128 { return v128.shuffle<f64>(v, v, 1, 0); }

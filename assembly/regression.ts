@@ -92,16 +92,22 @@ export function regressionLoss(
 ): void {
   switch (kind) {
     case Regression.meanSquaredError:
-      elementLoss<SquaredError>(out, losses, dx, x, targets, valid, weights, elementWeights, 0, rows, n, stride, option, mean);
+      elementLoss<SquaredError>(
+        out, losses, dx, x, targets, valid, weights, elementWeights, 0, rows, n, stride, option, mean,
+      );
       break;
     case Regression.meanAbsoluteError:
-      elementLoss<AbsoluteError>(out, losses, dx, x, targets, valid, weights, elementWeights, 0, rows, n, stride, option, mean);
+      elementLoss<AbsoluteError>(
+        out, losses, dx, x, targets, valid, weights, elementWeights, 0, rows, n, stride, option, mean,
+      );
       break;
     case Regression.huber:
       elementLoss<Huber>(out, losses, dx, x, targets, valid, weights, elementWeights, 0, rows, n, stride, option, mean);
       break;
     case Regression.smoothL1:
-      elementLoss<SmoothL1>(out, losses, dx, x, targets, valid, weights, elementWeights, 0, rows, n, stride, option, mean);
+      elementLoss<SmoothL1>(
+        out, losses, dx, x, targets, valid, weights, elementWeights, 0, rows, n, stride, option, mean,
+      );
       break;
   }
 }

@@ -18,7 +18,6 @@ export const KERNELS = [
   "binaryCrossEntropyLogits",
   "binaryCrossEntropyProbabilities",
   "clipValue",
-  "columnSums",
   "copyRows",
   "crossEntropyLogits",
   "crossEntropyProbabilities",
