@@ -73,7 +73,10 @@ if (
 ) {
   rmSync(at("dist"), { recursive: true, force: true });
   await build({
-    entryPoints: [at("host", "index.ts")],
+    entryPoints: [
+      { in: at("host", "index.ts"), out: "index" },
+      { in: at("host", "workers", "worker.js"), out: "worker" },
+    ],
     outdir: at("dist"),
     bundle: true,
     format: "esm",

@@ -1,8 +1,8 @@
 import { instantiateSync } from "@assemblyscript/loader";
 import * as binaries from "../../build/binaries.ts";
+import { Pool } from "../workers/pool.ts";
 import { Arena } from "./arena.ts";
 import { OptionError, StateError } from "./errors.ts";
-import { Pool } from "../workers/pool.ts";
 import { builtin } from "./host.ts";
 import { type Exports, KERNELS } from "./kernels.ts";
 import { checkOptions, flag, integer, shown } from "./options.ts";
@@ -63,7 +63,10 @@ function threadCount(): { threads: number; threadsReason: string } {
   const one = (threadsReason: string) => ({ threads: 1, threadsReason });
   if (threads === 1) return one("configured");
   if (wasm instanceof WebAssembly.Module) return one("a compiled module has private memory");
-  if (typeof SharedArrayBuffer === "undefined" || (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated === false)
+  if (
+    typeof SharedArrayBuffer === "undefined" ||
+    (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated === false
+  )
     return one("no SharedArrayBuffer; a page needs the headers COOP and COEP");
   if (!builtin("worker_threads") && typeof Worker === "undefined") return one("this runtime has no workers");
   if (threads !== "auto") return { threads, threadsReason: "configured" };
@@ -192,7 +195,9 @@ export async function configure(options: Settings): Promise<void> {
     throw new OptionError(
       `configure(): "wasm" must be a WebAssembly.Module, bytes, a URL or a Response, got ${shown(wasm)}`,
     );
-  if (engine) throw new StateError("configure() must come before the first model");
+  const changed = Object.entries(options).filter(([name, value]) => settings[name as keyof Settings] !== value);
+  if (engine && changed.length)
+    throw new StateError(`configure() must come before the first model; "${changed[0][0]}" cannot change any more`);
   settings = { ...settings, ...options };
   await getEngine();
 }

@@ -1,4 +1,5 @@
 import { StateError } from "../core/errors.ts";
+import { builtin } from "../core/host.ts";
 
 /**
  * Files, for runtimes that have them: Node, Deno, Bun. A chunk of its own,
@@ -21,8 +22,7 @@ interface Fs {
 }
 
 function fs(): Fs {
-  const host = (globalThis as { process?: { getBuiltinModule?: (name: string) => unknown } }).process;
-  const module = host?.getBuiltinModule?.("fs") as { promises: Fs } | undefined;
+  const module = builtin<{ promises: Fs }>("fs");
   if (!module)
     throw new StateError(
       "this runtime has no files; use toBytes(), and loadModel() with bytes, a URL, a Response or a File",

@@ -87,7 +87,7 @@ function lay(network: Network, request: Request, bases: readonly number[]): Reco
   const state = new Region("state", bases[1]);
   const saved = new Region("saved", bases[2]);
   const scratch = new Region("scratch", bases[3]);
-  const program = new Program(core);
+  const program = new Program(core, network.engine.pool);
   const { k } = program;
   const backward = options.backward ?? false;
   const constants: { address: number; values: readonly number[] }[] = [];

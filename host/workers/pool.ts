@@ -1,5 +1,6 @@
 import type { Arena, Block } from "../core/arena.ts";
 import { StateError } from "../core/errors.ts";
+import { builtin } from "../core/host.ts";
 import {
   ACTIVE,
   ARGUMENTS,
@@ -31,6 +32,10 @@ export interface Job {
   readonly threaded: boolean;
 }
 
+interface WorkerThreads {
+  Worker: new (url: URL, options: object) => Thread & { on(event: "error", listener: (error: Error) => void): void };
+}
+
 interface Thread {
   unref?(): void;
   terminate(): unknown;
@@ -51,6 +56,8 @@ export class Pool {
   private readonly threads: Thread[] = [];
   private started = false;
   private mayWait = true;
+  /** Jobs run so far. */
+  jobs = 0;
 
   constructor(
     private readonly module: WebAssembly.Module,
@@ -78,15 +85,7 @@ export class Pool {
       names: [...this.names],
       control: this.block.address,
     };
-    const host = (globalThis as { process?: { getBuiltinModule?: (name: string) => unknown } }).process;
-    const node = host?.getBuiltinModule?.("worker_threads") as
-      | {
-          Worker: new (
-            url: URL,
-            options: object,
-          ) => Thread & { on(event: string, listener: (error: Error) => void): void };
-        }
-      | undefined;
+    const node = builtin<WorkerThreads>("worker_threads");
     for (let thread = 1; thread < this.size; thread++) {
       const fail = (error: unknown) =>
         this.fail(`a worker failed: ${error instanceof Error ? error.message : String(error)}`);
@@ -114,6 +113,7 @@ export class Pool {
   run(job: Job): void {
     if (!this.started) this.start();
     if (this.died) throw new StateError(this.died);
+    this.jobs++;
     const { control, kernels } = this;
     control[KERNEL] = job.kernel;
     control[COUNT] = job.args.length;
@@ -158,7 +158,12 @@ export class Pool {
     }
   }
 
-  /** Workers that are up, for runtimeInfo and tests. */
+  /** A kernel's number in the table. */
+  number(name: string): number {
+    return this.names.indexOf(name);
+  }
+
+  /** Workers that are up. */
   get ready(): number {
     return Atomics.load(this.control, READY);
   }

@@ -1,0 +1,49 @@
+/**
+ * Trains a small stack whose kernels are worth sharing, and prints a hash of
+ * the trained bytes. Run as a process of its own: settings hold for a process.
+ *
+ *   node --import tsx training.ts THREADS [crash]
+ */
+import { adam, configure, dense, gru, runtimeInfo, sequential } from "../../../host/index.ts";
+
+const [threads, crash] = process.argv.slice(2);
+await configure({ threads: Number(threads), deterministic: true });
+const model = await sequential(
+  [gru(72, { returnSequences: true }), gru(65, { resetAfter: false }), dense(10, { activation: "softmax" })],
+  { inputShape: [null, 40], seed: 1 },
+);
+model.compile({ loss: "sparseCategoricalCrossentropy", optimizer: adam() });
+const [B, T] = [50, 21];
+let state = 1;
+const noise = () => {
+  state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+  return state / 2 ** 31 - 1;
+};
+const x = { shape: [B, T, 40], data: Float32Array.from({ length: B * T * 40 }, noise) };
+const y = Int32Array.from({ length: B }, (_, i) => i % 10);
+const lengths = Int32Array.from({ length: B }, (_, i) => 1 + (i % T));
+const { pool } = model.network.engine;
+const until = performance.now() + 10_000;
+for (let i = 0; i < 12; i++) await model.trainOnBatch(x, y, { lengths });
+// Workers come up while the first steps run; wait for them, then let them take part.
+while (pool && pool.ready < pool.size - 1 && performance.now() < until) await new Promise((r) => setTimeout(r, 5));
+if (crash) {
+  // A kernel that traps: its operands lie outside of the memory.
+  try {
+    pool!.run({
+      kernel: pool!.number("gruForward"),
+      args: new Array(13).fill(2 ** 30),
+      from: 0,
+      to: 1000,
+      grain: 1,
+      threaded: false,
+    });
+    console.log("no error");
+  } catch (error) {
+    console.log(`${(error as Error).name}: ${(error as Error).message}`);
+  }
+}
+for (let i = 0; i < 12; i++) await model.trainOnBatch(x, y, { lengths });
+let hash = 0;
+for (const byte of model.toBytes()) hash = (Math.imul(hash, 31) + byte) | 0;
+console.log(JSON.stringify({ hash, ready: pool?.ready ?? 0, jobs: pool?.jobs ?? 0, ...runtimeInfo() }));
