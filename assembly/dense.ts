@@ -1,4 +1,5 @@
 import { gemm, gemmTransposed, gemmTransposedScratch } from "./gemm";
+import { workOf } from "./memory";
 import { packPanels, packRow } from "./pack";
 import { bytes, pad8 } from "./simd";
 
@@ -31,23 +32,25 @@ export function densePackTransposed(packed: usize, kernel: usize, I: i32, N: i32
 
 /**
  * @param y f32[rows, Np], overwritten   @param x f32[rows, Ip]
- * @param from, to rows to compute
+ * @param from, to rows to compute, by one thread
  */
-export function denseForward(y: usize, x: usize, packed: usize, I: i32, N: i32, from: i32, to: i32): void {
+export function denseForward(y: usize, x: usize, packed: usize, I: i32, N: i32, from: i32, to: i32, thread: i32): void {
   const Np = pad8(N), Ip = pad8(I);
-  gemm(y + bytes(from * Np), x + bytes(from * Ip), packed + bytes(Np), packed, to - from, Np, I, Np, Ip, 0);
+  gemm(y + bytes(from * Np), x + bytes(from * Ip), packed + bytes(Np), packed, to - from, Np, I, Np, Ip, 0, workOf(thread));
 }
 
 /**
  * dx = dy · Kᵀ, or += with `accumulate`.
  *
  * @param packed   from densePackTransposed
- * @param from, to rows to compute
+ * @param from, to rows to compute, by one thread
  */
-export function denseBackward(dx: usize, dy: usize, packed: usize, I: i32, N: i32, accumulate: i32, from: i32, to: i32): void {
+export function denseBackward(
+  dx: usize, dy: usize, packed: usize, I: i32, N: i32, accumulate: i32, from: i32, to: i32, thread: i32,
+): void {
   const Ip = pad8(I), Np = pad8(N);
   dx += bytes(from * Ip);
-  gemm(dx, dy + bytes(from * Np), packed, accumulate ? dx : 0, to - from, Ip, N, Ip, Np, Ip);
+  gemm(dx, dy + bytes(from * Np), packed, accumulate ? dx : 0, to - from, Ip, N, Ip, Np, Ip, workOf(thread));
 }
 
 /**

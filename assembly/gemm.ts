@@ -18,26 +18,26 @@ const ZEROS = memory.data<f32>([0, 0, 0, 0, 0, 0, 0, 0], 16);
 /**
  * 4 rows x 8 columns of C over all k.
  *
+ * A is packed, four rows interleaved: lane 0..3 of k = rows 0..3. One pointer
+ * then walks all four rows: 42 GFLOP/s against 37 with a pointer a row.
  * A function of its own, called often, with its accumulators in locals: V8
  * compiles functions one by one and never replaces a running one.
  * Not unrolled over k: unrolling spills registers, 1.3x slower on Node 20.
  *
- * @param a     first row of A; `aRow` bytes from row to row, `aStep` from k to k
- * @param s     the 4 x 8 start, rows `sRow` bytes apart (0: one row for all four)
+ * @param s    the 4 x 8 start, rows `sRow` bytes apart (0: one row for all four)
  */
-function tile(c: usize, a: usize, b: usize, bEnd: usize, s: usize, cRow: usize, aRow: usize, aStep: usize, sRow: usize): void {
-  let a0 = a, a1 = a0 + aRow, a2 = a1 + aRow, a3 = a2 + aRow;
+function tile(c: usize, a: usize, b: usize, bEnd: usize, s: usize, cRow: usize, sRow: usize): void {
   let c00 = at(s, 0), c01 = at(s, 1); s += sRow;
   let c10 = at(s, 0), c11 = at(s, 1); s += sRow;
   let c20 = at(s, 0), c21 = at(s, 1); s += sRow;
   let c30 = at(s, 0), c31 = at(s, 1);
   do {
     const b0 = at(b, 0), b1 = at(b, 1);
-    let x = broadcast(a0); c00 = madd(x, b0, c00); c01 = madd(x, b1, c01);
-    x = broadcast(a1);     c10 = madd(x, b0, c10); c11 = madd(x, b1, c11);
-    x = broadcast(a2);     c20 = madd(x, b0, c20); c21 = madd(x, b1, c21);
-    x = broadcast(a3);     c30 = madd(x, b0, c30); c31 = madd(x, b1, c31);
-    a0 += aStep; a1 += aStep; a2 += aStep; a3 += aStep; b += 32;
+    let x = v128.load32_splat(a);  c00 = madd(x, b0, c00); c01 = madd(x, b1, c01);
+    x = v128.load32_splat(a, 4);   c10 = madd(x, b0, c10); c11 = madd(x, b1, c11);
+    x = v128.load32_splat(a, 8);   c20 = madd(x, b0, c20); c21 = madd(x, b1, c21);
+    x = v128.load32_splat(a, 12);  c30 = madd(x, b0, c30); c31 = madd(x, b1, c31);
+    a += 16; b += 32;
   } while (b < bEnd);
   v128.store(c, c00); v128.store(c, c01, 16); c += cRow;
   v128.store(c, c10); v128.store(c, c11, 16); c += cRow;
@@ -50,7 +50,7 @@ function tile(c: usize, a: usize, b: usize, bEnd: usize, s: usize, cRow: usize, 
  * Three panels at once are six independent chains of additions, which hide
  * their latency; eight would spill.
  */
-function row(c: usize, a: usize, b: usize, s: usize, panels: i32, panelBytes: usize, aStep: usize, sStep: usize): void {
+function row(c: usize, a: usize, b: usize, s: usize, panels: i32, panelBytes: usize, sStep: usize): void {
   for (; panels >= 3; panels -= 3) {
     let b1 = b + panelBytes, b2 = b1 + panelBytes, p = a;
     const bEnd = b1, next = b2 + panelBytes;
@@ -62,7 +62,7 @@ function row(c: usize, a: usize, b: usize, s: usize, panels: i32, panelBytes: us
       c0 = madd(x, at(b, 0), c0);  c1 = madd(x, at(b, 1), c1);
       c2 = madd(x, at(b1, 0), c2); c3 = madd(x, at(b1, 1), c3);
       c4 = madd(x, at(b2, 0), c4); c5 = madd(x, at(b2, 1), c5);
-      p += aStep; b += 32; b1 += 32; b2 += 32;
+      p += 4; b += 32; b1 += 32; b2 += 32;
     } while (b < bEnd);
     v128.store(c, c0); v128.store(c, c1, 16); v128.store(c, c2, 32);
     v128.store(c, c3, 48); v128.store(c, c4, 64); v128.store(c, c5, 80);
@@ -78,7 +78,7 @@ function row(c: usize, a: usize, b: usize, s: usize, panels: i32, panelBytes: us
       const x = broadcast(a);
       c0 = madd(x, at(b, 0), c0);  c1 = madd(x, at(b, 1), c1);
       c2 = madd(x, at(b1, 0), c2); c3 = madd(x, at(b1, 1), c3);
-      a += aStep; b += 32; b1 += 32;
+      a += 4; b += 32; b1 += 32;
     } while (b < bEnd);
     v128.store(c, c0); v128.store(c, c1, 16); v128.store(c, c2, 32); v128.store(c, c3, 48);
   } else if (panels == 1) {
@@ -87,59 +87,93 @@ function row(c: usize, a: usize, b: usize, s: usize, panels: i32, panelBytes: us
     do {
       const x = broadcast(a);
       c0 = madd(x, at(b, 0), c0); c1 = madd(x, at(b, 1), c1);
-      a += aStep; b += 32;
+      a += 4; b += 32;
     } while (b < bEnd);
     v128.store(c, c0); v128.store(c, c1, 16);
   }
 }
 
 /**
- * The product with every stride free, in bytes.
+ * Panels over a block of packed rows; strides in bytes.
  *
- * @param aBlock from four rows of A to the next four
- * @param aRow   from row to row within four
- * @param aStep  from k to k
- * @param sRow   from row to row of the start; 0 repeats one row
- * @param sStep  from panel to panel of the start; 0 repeats one panel
+ * @param a     packed, `k` steps of four rows after each other
+ * @param b     the first panel's first of these k; `panelBytes` from panel to panel
+ * @param m     a multiple of 4
+ * @param sRow  from row to row of the start; 0 repeats one row
+ * @param sStep from panel to panel of the start; 0 repeats one panel
  */
-function product(
-  c: usize, a: usize, b: usize, s: usize, m: i32, n: i32, k: i32,
-  cRow: usize, aBlock: usize, aRow: usize, aStep: usize, sRow: usize, sStep: usize,
+function block(
+  c: usize, a: usize, b: usize, s: usize, m: i32, panels: i32, k: i32, panelBytes: usize, cRow: usize, sRow: usize, sStep: usize,
 ): void {
-  const panelBytes = <usize>k << 5, panels = n >> 3;
-  // A block of A stays in the L2 cache while the panels pass over it: 128 KiB, +8 to 17 % at k = 256.
-  const blockRows = max(8, (32768 / k) & ~3);
-  while (m >= 4) {
-    const rows = min(m & ~3, blockRows);
-    for (let j = 0, bj = b, cj = c, sj = s; j < panels; j++) {
-      for (let i = 0, ai = a, ci = cj, si = sj; i < rows; i += 4) {
-        tile(ci, ai, bj, bj + panelBytes, si, cRow, aRow, aStep, sRow);
-        ai += aBlock; ci += cRow << 2; si += sRow << 2;
-      }
-      bj += panelBytes; cj += 32; sj += sStep;
+  const groupBytes = <usize>k << 4, depth = <usize>k << 5;
+  for (let j = 0; j < panels; j++) {
+    for (let i = 0, ai = a, ci = c, si = s; i < m; i += 4) {
+      tile(ci, ai, b, b + depth, si, cRow, sRow);
+      ai += groupBytes; ci += cRow << 2; si += sRow << 2;
     }
-    a += <usize>(rows >> 2) * aBlock; c += <usize>rows * cRow; s += <usize>rows * sRow; m -= rows;
-  }
-  for (; m > 0; m--) {
-    row(c, a, b, s, panels, panelBytes, aStep, sStep);
-    a += aRow; c += cRow; s += sRow;
+    b += panelBytes; c += 32; s += sStep;
   }
 }
+
+/** Elements of the room to work in that a thread has: one packed block of A, which stays in the L2 cache. */
+// @ts-ignore: decorator
+@inline export const WORK: i32 = 32768;
+
+/** Steps of k that a block takes at most; 8 rows of them fill the room. */
+// @ts-ignore: decorator
+@inline const DEEPEST: i32 = 4096;
 
 /**
  * C = start + A · B.
  *
  * @param c     f32[m, cStride]; may be the start itself (accumulate)
- * @param a     f32[m, aStride], only its first k columns are read
+ * @param a     f32[m, aStride], its first k columns; up to a multiple of 4 must be readable
  * @param b     packed [k, n]
  * @param start f32[m, startStride], or one row for all (startStride 0: a bias); 0 begins at zero
  * @param n     columns of C, a multiple of 8
+ * @param work  f32[WORK], the calling thread's own
  */
-export function gemm(c: usize, a: usize, b: usize, start: usize, m: i32, n: i32, k: i32, cStride: i32, aStride: i32, startStride: i32): void {
+export function gemm(
+  c: usize, a: usize, b: usize, start: usize, m: i32, n: i32, k: i32, cStride: i32, aStride: i32, startStride: i32, work: usize,
+): void {
   assert(k > 0 && (n & 7) == 0);
-  const aRow = bytes(aStride);
-  if (start) product(c, a, b, start, m, n, k, bytes(cStride), aRow << 2, aRow, 4, bytes(startStride), 32);
-  else product(c, a, b, ZEROS, m, n, k, bytes(cStride), aRow << 2, aRow, 4, 0, 0);
+  const cRow = bytes(cStride), aRow = bytes(aStride), panels = n >> 3, panelBytes = <usize>k << 5;
+  const sRow: usize = start ? bytes(startStride) : 0, sStep: usize = start ? 32 : 0;
+  if (!start) start = ZEROS;
+  const depth = min(k, DEEPEST), rows = (WORK / depth) & ~3;
+  for (; m >= 4; ) {
+    const own = min(m & ~3, rows);
+    for (let done = 0; done < k; done += depth) {
+      const steps = min(depth, k - done);
+      packRows4(work, a + bytes(done), own, steps, aRow);
+      const first = done == 0;
+      block(c, work, b + (<usize>done << 5), first ? start : c, own, panels, steps, panelBytes, cRow, first ? sRow : cRow, first ? sStep : 32);
+    }
+    a += <usize>own * aRow; c += <usize>own * cRow; start += <usize>own * sRow; m -= own;
+  }
+  for (; m > 0; m--) {
+    row(c, a, b, start, panels, panelBytes, sStep);
+    a += aRow; c += cRow; start += sRow;
+  }
+}
+
+/** Four rows interleaved, group after group: lane 0..3 = rows i..i+3 of column k. */
+function packRows4(packed: usize, x: usize, rows: i32, k: i32, xRow: usize): void {
+  for (let i = 0; i < rows; i += 4) {
+    let p = packed;
+    for (let q = x, end = x + bytes(k); q < end; q += 16) {
+      const a = v128.load(q), b = v128.load(q + xRow), c = v128.load(q + 2 * xRow), d = v128.load(q + 3 * xRow);
+      const ab = v128.shuffle<f32>(a, b, 0, 4, 1, 5), cd = v128.shuffle<f32>(c, d, 0, 4, 1, 5);
+      const ab2 = v128.shuffle<f32>(a, b, 2, 6, 3, 7), cd2 = v128.shuffle<f32>(c, d, 2, 6, 3, 7);
+      v128.store(p, v128.shuffle<f32>(ab, cd, 0, 1, 4, 5));
+      v128.store(p, v128.shuffle<f32>(ab, cd, 2, 3, 6, 7), 16);
+      v128.store(p, v128.shuffle<f32>(ab2, cd2, 0, 1, 4, 5), 32);
+      v128.store(p, v128.shuffle<f32>(ab2, cd2, 2, 3, 6, 7), 48);
+      p += 64;
+    }
+    // What lies beyond k is overwritten by the next group.
+    packed += <usize>k << 4; x += xRow << 2;
+  }
 }
 
 /** Rows of k that gemmTransposed packs at a time. */
@@ -176,7 +210,7 @@ export function gemmTransposed(
     packColumns4(scratch, a, rows, m4, aRow);
     for (let j = 0, c = panels; j < n; j += 8) {
       packPanelAndSum(packedB, sums + bytes(j), b + bytes(j), rows, bRow);
-      product(c, scratch, packedB, done ? c : ZEROS, m4, 8, rows, 32, <usize>rows << 4, 4, 16, done ? 32 : 0, 0);
+      block(c, scratch, packedB, done ? c : ZEROS, m4, 1, rows, 0, 32, done ? 32 : 0, 0);
       c += panelBytes;
     }
     a += <usize>rows * aRow; b += <usize>rows * bRow;

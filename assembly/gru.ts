@@ -1,6 +1,7 @@
 import { activate, activateBackward } from "./activations";
 import { gemm, gemmTransposed, gemmTransposedScratch } from "./gemm";
 import { sigmoid, tanh } from "./math";
+import { workOf } from "./memory";
 import { addRows, packPanels, packRow } from "./pack";
 import { addTo } from "./elementwise";
 import { bytes, madd, pad8 } from "./simd";
@@ -130,12 +131,13 @@ export function gruPackTransposed(packed: usize, kernel: usize, recurrent: usize
  * @param mask    i32[T, B], 0 where a step is masked: the state stays; or 0 for none
  * @param activations f32[2, 3] rows (kind, alpha, beta) of the gates and of the
  *                candidate, or 0: sigmoid and tanh
- * @param from, to rows of the batch to run: rows do not touch each other
+ * @param from, to rows of the batch to run, by one thread: rows do not touch each other
  */
 export function gruForward(
   h: usize, gates: usize, y: usize, x: usize, packed: usize, mask: usize, activations: usize,
-  T: i32, B: i32, I: i32, H: i32, gateSteps: i32, flags: i32, from: i32, to: i32,
+  T: i32, B: i32, I: i32, H: i32, gateSteps: i32, flags: i32, from: i32, to: i32, thread: i32,
 ): void {
+  const work = workOf(thread);
   const Hp = pad8(H), Ip = pad8(I), G = gruGatesStride(H, activations != 0), rows = to - from;
   const hStep: usize = flags & IN_PLACE ? 0 : bytes(B * Hp), reverse = flags & REVERSE;
   const K = packed + bytes(4 * Hp), R = K + bytes(3 * Hp * I), Rzr = R + bytes(Hp * H);
@@ -146,7 +148,7 @@ export function gruForward(
     // One product projects the inputs of all the chunk's steps: columns z, r, n.
     for (let s = 0, runs = rows == B ? 1 : steps; s < runs; s++)
       gemm(chunkGates + bytes((s * B + from) * G + Hp), x + bytes(((first + s) * B + from) * Ip), K, packed + bytes(Hp),
-        rows == B ? steps * B : rows, 3 * Hp, I, G, Ip, 0);
+        rows == B ? steps * B : rows, 3 * Hp, I, G, Ip, 0, work);
     for (let s = 0; s < steps; s++) {
       const order = done + s, t = reverse ? T - 1 - order : order;
       const g = chunkGates + bytes(((t - first) * B + from) * G);
@@ -154,12 +156,12 @@ export function gruForward(
       const hOut = h + <usize>(reverse ? t : t + 1) * hStep + bytes(from * Hp);
       const valid = mask ? mask + bytes(t * B + from) : 0;
       if (flags & RESET_BEFORE) {
-        gemm(g + bytes(Hp), hIn, Rzr, g + bytes(Hp), rows, 2 * Hp, H, G, Hp, G);
+        gemm(g + bytes(Hp), hIn, Rzr, g + bytes(Hp), rows, 2 * Hp, H, G, Hp, G, work);
         for (let i = 0; i < rows; i++) resetBefore(g + bytes(i * G), hIn + bytes(i * Hp), Hp, activations);
-        gemm(g + bytes(3 * Hp), g, R, g + bytes(3 * Hp), rows, Hp, H, G, G, G);
+        gemm(g + bytes(3 * Hp), g, R, g + bytes(3 * Hp), rows, Hp, H, G, G, G, work);
       } else {
         copyBias(g, packed, rows, Hp, G);
-        gemm(g, hIn, R, g, rows, 3 * Hp, H, G, Hp, G);
+        gemm(g, hIn, R, g, rows, 3 * Hp, H, G, Hp, G, work);
       }
       for (let i = 0; i < rows; i++) {
         const gi = g + bytes(i * G), hi = hIn + bytes(i * Hp), ho = hOut + bytes(i * Hp);
@@ -301,8 +303,9 @@ function emit(y: usize, h: usize, valid: usize, order: i32, t: i32, B: i32, Hp: 
  */
 export function gruBackward(
   dx: usize, dh: usize, gates: usize, dy: usize, h: usize, packed: usize, mask: usize, activations: usize, scratch: usize,
-  written: i32, T: i32, B: i32, I: i32, H: i32, flags: i32, from: i32, to: i32,
+  written: i32, T: i32, B: i32, I: i32, H: i32, flags: i32, from: i32, to: i32, thread: i32,
 ): void {
+  const work = workOf(thread);
   const Hp = pad8(H), Ip = pad8(I), G = gruGatesStride(H, activations != 0), rows = to - from;
   const hStep = bytes(B * Hp), reverse = flags & REVERSE, first = bytes(from * Hp);
   const Kt = packed, Rt = Kt + bytes(3 * Hp * Ip), RzrT = Rt + bytes(Hp * Hp);
@@ -329,18 +332,18 @@ export function gruBackward(
       else gatesAfterBackward(gi, hi, di, out, Hp, activations);
     }
     if (flags & RESET_BEFORE) {
-      gemm(u, g + bytes(3 * Hp), Rt, 0, rows, Hp, Hp, Hp, G, 0);
+      gemm(u, g + bytes(3 * Hp), Rt, 0, rows, Hp, Hp, Hp, G, 0, work);
       for (let i = 0; i < rows; i++)
         if (!valid || load<i32>(valid + bytes(i)))
           resetBeforeBackward(g + bytes(i * G), hIn + bytes(i * Hp), dh + bytes(i * Hp), u + bytes(i * Hp), outs + bytes(3 * i * Hp), Hp, activations);
-      gemm(dh, g + bytes(Hp), RzrT, dh, rows, Hp, 2 * Hp, Hp, G, Hp);
-    } else gemm(dh, g, Rt, dh, rows, Hp, 3 * Hp, Hp, G, Hp);
+      gemm(dh, g + bytes(Hp), RzrT, dh, rows, Hp, 2 * Hp, Hp, G, Hp, work);
+    } else gemm(dh, g, Rt, dh, rows, Hp, 3 * Hp, Hp, G, Hp, work);
     // The input gradients of a chunk of steps, while its gates are in the cache.
     if (dx && (++pending == chunk || order == 0)) {
       const t0 = reverse ? t - pending + 1 : t;
       for (let s = 0, runs = rows == B ? 1 : pending; s < runs; s++) {
         const row = (t0 + s) * B + from, d = dx + bytes(row * Ip);
-        gemm(d, gates + bytes(row * G + Hp), Kt, flags & ACCUMULATE ? d : 0, rows == B ? pending * B : rows, Ip, 3 * Hp, Ip, G, Ip);
+        gemm(d, gates + bytes(row * G + Hp), Kt, flags & ACCUMULATE ? d : 0, rows == B ? pending * B : rows, Ip, 3 * Hp, Ip, G, Ip, work);
       }
       pending = 0;
     }

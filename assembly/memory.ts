@@ -1,11 +1,21 @@
-import { madd } from "./simd";
+import { WORK } from "./gemm";
+import { bytes, madd } from "./simd";
 
 /** 1 + 2⁻²³, in memory so that no compiler folds what it is for. */
 const PROBE = memory.data<f32>([1.00000011920928955078125]);
 
-/** First byte after the constants: everything from here on belongs to the host's arena. */
-export function arenaStart(): usize {
-  return __heap_base;
+/**
+ * A thread's own room to work in, after the constants: one packed block of a
+ * product (gemm.ts), and the reach of its last vectors.
+ */
+// @ts-ignore: decorator
+@inline export function workOf(thread: i32): usize {
+  return ((__heap_base + 63) & ~63) + <usize>thread * (bytes(WORK) + 256);
+}
+
+/** First byte after the constants and the threads' rooms: from here on all belongs to the host's arena. */
+export function arenaStart(threads: i32): usize {
+  return workOf(threads);
 }
 
 /**

@@ -37,8 +37,8 @@ export async function kernels(seconds: number): Promise<Row[]> {
     [1, 64, 192],
     [1, 256, 768],
   ])
-    run(`gemm ${m}x${k}x${n}`, 2 * m * k * n, [m * n, m * k, k * n, n], (c, a, b, bias) =>
-      core.gemm(c, a, b, bias, m, n, k, n, k, 0),
+    run(`gemm ${m}x${k}x${n}`, 2 * m * k * n, [m * n, m * k, k * n, n, 32768 + 64], (c, a, b, bias, work) =>
+      core.gemm(c, a, b, bias, m, n, k, n, k, 0, work),
     );
   run(
     "gemmTransposed 128x1600x384",
@@ -57,7 +57,7 @@ export async function kernels(seconds: number): Promise<Row[]> {
     const sizes = [(T + 1) * B * H, T * B * G, T * B * I, core.gruPackedSize(I, H)];
     const label = `T=${T} B=${B} ${I}->${H}`;
     run(`gruForward ${label}`, work, sizes, (h, gates, x, packed) =>
-      core.gruForward(h, gates, 0, x, packed, 0, 0, T, B, I, H, T, 0, 0, B),
+      core.gruForward(h, gates, 0, x, packed, 0, 0, T, B, I, H, T, 0, 0, B, 0),
     );
     run(
       `gruBackward ${label}`,
@@ -66,7 +66,7 @@ export async function kernels(seconds: number): Promise<Row[]> {
       (h, gates, _x, packed, dx, dh, dy, scratch) => {
         // Gates become their gradients in place: put ordinary numbers back, a small share of the time.
         core.copyRows(gates, dy, T * B * 4, H, H, 0);
-        core.gruBackward(dx, dh, gates, dy, h, packed, 0, 0, scratch, 0, T, B, I, H, 0, 0, B);
+        core.gruBackward(dx, dh, gates, dy, h, packed, 0, 0, scratch, 0, T, B, I, H, 0, 0, B, 0);
       },
     );
     run(

@@ -84,14 +84,13 @@ type Missing = Exclude<keyof Exports, Kernel | (typeof QUERIES)[number]>;
 export const complete: [Missing] extends [never] ? true : { missing: Missing } = true;
 
 /**
- * Kernels whose last arguments are a range of items [from, to), which threads
- * may share out: rows of the batch, or panels of a weight gradient.
+ * Kernels whose last arguments are a range of items [from, to), rows of the
+ * batch or panels of a weight gradient, and the thread that computes it:
+ * threads may share them out.
  */
 interface Split {
   /** Items at a time, at the least: fewer would waste what they share. */
   readonly grain: number;
-  /** The thread's number follows the range: scratch is one a thread. */
-  readonly threaded?: boolean;
   /** Floating-point operations of a call, from its arguments. */
   readonly flops: (args: readonly number[]) => number;
 }
@@ -101,10 +100,10 @@ const gruFlops = (T: number, B: number, I: number, H: number) => 6 * T * B * H *
 const SPLITS: Partial<Record<Kernel, Split>> = {
   gruForward: { grain: 8, flops: (a) => gruFlops(a[7], a[8], a[9], a[10]) },
   gruBackward: { grain: 8, flops: (a) => gruFlops(a[10], a[11], a[12], a[13]) },
-  gruGradients: { grain: 3, threaded: true, flops: (a) => gruFlops(a[8], a[9], a[10], a[11]) },
+  gruGradients: { grain: 3, flops: (a) => gruFlops(a[8], a[9], a[10], a[11]) },
   denseForward: { grain: 16, flops: (a) => 2 * a[6] * a[3] * a[4] },
   denseBackward: { grain: 16, flops: (a) => 2 * a[7] * a[3] * a[4] },
-  denseGradients: { grain: 3, threaded: true, flops: (a) => 2 * a[5] * a[6] * a[7] },
+  denseGradients: { grain: 3, flops: (a) => 2 * a[5] * a[6] * a[7] },
 };
 
 /** One recorded call: a kernel's number and its arguments. */
@@ -165,13 +164,13 @@ const FIRST_ALONE = 3;
 function shared(call: Call, alone: () => unknown, pool: Pool): (() => void) | undefined {
   const split = SPLITS[KERNELS[call.kernel]];
   if (!split || split.flops(call.args) < WORTH_SHARING) return undefined;
-  const args = split.threaded ? call.args.slice(0, -3) : call.args.slice(0, -2);
+  const args = call.args.slice(0, -3);
   const [from, to] = call.args.slice(args.length);
   const items = to - from;
   if (items < 2 * split.grain) return undefined;
   // Four claims a thread, so that one that is held up holds up little.
   const grain = split.grain * Math.max(1, Math.floor(items / (split.grain * 4 * pool.size)));
-  const job = { kernel: call.kernel, args, from, to, grain, threaded: split.threaded ?? false };
+  const job = { kernel: call.kernel, args, from, to, grain };
   let aloneTime = Infinity;
   let sharedTime = 0;
   let turnsAlone = FIRST_ALONE;

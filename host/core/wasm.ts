@@ -127,7 +127,7 @@ async function start(
   // The loader decodes the messages of failed assertions in debug builds; hot calls go through the raw exports.
   const { instance } = instantiateSync(module, { env: { memory } as Record<string, unknown> });
   const core = instance.exports as unknown as Exports;
-  const arena = new Arena(memory, core.arenaStart(), maximumBytes);
+  const arena = new Arena(memory, core.arenaStart(shared ? threads : 1), maximumBytes);
   const kernels = KERNELS.map((name) => core[name] as (...args: number[]) => unknown);
   const pool = shared ? new Pool(module, arena, KERNELS, kernels, threads) : undefined;
   return { core, arena, pool, info: { binary, reason, threads: shared ? threads : 1, threadsReason } };

@@ -61,7 +61,7 @@ export function dense(units: number, options: DenseOptions = {}): Layer {
         output,
         forward(run, [x]) {
           const sums = run.saved("y", x.rows * padded(N));
-          run.k.denseForward(sums, x.address, packed.address, I, N, 0, x.rows);
+          run.k.denseForward(sums, x.address, packed.address, I, N, 0, x.rows, 0);
           const { rows, mask } = x;
           const value = { port: output, address: sums, rows, stride: padded(N), mask, saved: {} };
           return activate(run, activation, value, true);
@@ -70,7 +70,7 @@ export function dense(units: number, options: DenseOptions = {}): Layer {
           // Gradient of the sums, in place of the gradient of y.
           const dSums = activateBackward(run, activation, y);
           const dx = run.gradient(x);
-          if (dx) run.k.denseBackward(dx.address, dSums, packedTransposed.address, I, N, dx.accumulate, 0, x.rows);
+          if (dx) run.k.denseBackward(dx.address, dSums, packedTransposed.address, I, N, dx.accumulate, 0, x.rows, 0);
           const scratch = run.scratch("weight gradients", run.threads * core.denseGradientsScratch(I, N));
           run.k.denseGradients(
             kernel.gradient,

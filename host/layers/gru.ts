@@ -178,6 +178,7 @@ export function gru(units: number, options: GruOptions = {}): Layer {
             flags,
             0,
             B,
+            0,
           );
           const states = inPlace || goBackwards ? h : h + 4 * step;
           return {
@@ -218,6 +219,7 @@ export function gru(units: number, options: GruOptions = {}): Layer {
             flags | (dx?.accumulate ? ACCUMULATE : 0),
             0,
             B,
+            0,
           );
           const products = run.scratch("weight gradients", run.threads * core.gruGradientsScratch(I, H));
           run.k.gruGradients(

@@ -8,7 +8,6 @@ export declare const FAILED: number;
 export declare const READY: number;
 export declare const KERNEL: number;
 export declare const COUNT: number;
-export declare const THREADED: number;
 export declare const ARGUMENTS: number;
 export declare const MESSAGE: number;
 export declare const WORDS: number;

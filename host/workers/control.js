@@ -19,11 +19,10 @@ export const GRAIN = 5;
 export const FAILED = 6;
 /** Workers that are up. */
 export const READY = 7;
-/** The kernel's number in the table, and its arguments but for the range. */
+/** The kernel's number in the table, and its arguments but for the range and the thread. */
 export const KERNEL = 8;
 export const COUNT = 9;
-export const THREADED = 10;
-export const ARGUMENTS = 11;
+export const ARGUMENTS = 10;
 /** Room for arguments, then for a message. */
 export const MESSAGE = 48;
 export const WORDS = 128;
@@ -44,7 +43,6 @@ export function claim(control, kernels, thread) {
     const from = Atomics.add(control, NEXT, grain);
     if (from >= end) return;
     const to = Math.min(end, from + grain);
-    if (control[THREADED]) kernel(...args, from, to, thread);
-    else kernel(...args, from, to);
+    kernel(...args, from, to, thread);
   }
 }

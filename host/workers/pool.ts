@@ -15,7 +15,6 @@ import {
   NEXT,
   OPEN,
   READY,
-  THREADED,
   WORDS,
 } from "./control.js";
 
@@ -28,8 +27,6 @@ export interface Job {
   readonly to: number;
   /** Items to claim at a time. */
   readonly grain: number;
-  /** The kernel takes the thread's number after the range. */
-  readonly threaded: boolean;
 }
 
 interface WorkerThreads {
@@ -117,7 +114,6 @@ export class Pool {
     const { control, kernels } = this;
     control[KERNEL] = job.kernel;
     control[COUNT] = job.args.length;
-    control[THREADED] = job.threaded ? 1 : 0;
     control.set(job.args, ARGUMENTS);
     control[END] = job.to;
     control[GRAIN] = job.grain;

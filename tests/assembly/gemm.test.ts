@@ -37,7 +37,7 @@ test("gemm is one float32 accumulator a number, over ascending k, at every size"
         const pb = core.put(panels(b, k, n));
         for (const started of [false, true]) {
           const ps = started ? core.putRows(start, m, N, N + 4, Number.NaN) : 0;
-          core.k.gemm(c, pa, pb, ps, m, N, k, cStride, aStride, started ? N + 4 : 0);
+          core.k.gemm(c, pa, pb, ps, m, N, k, cStride, aStride, started ? N + 4 : 0, core.work);
           const rows = core.rows(c, m, N, cStride);
           const own = (x: ArrayLike<number>) =>
             Float32Array.from({ length: m * n }, (_, i) => x[Math.floor(i / n) * N + (i % n)]);
@@ -63,7 +63,7 @@ test("gemm begins at one row for all, or at what it adds to", () => {
     const pa = core.putRows(a, m, k);
     const pb = core.put(panels(b, k, n));
     const c = core.alloc(m * n);
-    core.k.gemm(c, pa, pb, core.put(bias), m, n, k, n, 8, 0);
+    core.k.gemm(c, pa, pb, core.put(bias), m, n, k, n, 8, 0, core.work);
     const once = productF32(
       a,
       b,
@@ -73,7 +73,7 @@ test("gemm begins at one row for all, or at what it adds to", () => {
       Float32Array.from({ length: m * n }, (_, i) => bias[i % n]),
     );
     sameSums(core, core.f32(c, m * n), once, "a bias");
-    core.k.gemm(c, pa, pb, c, m, n, k, n, 8, n);
+    core.k.gemm(c, pa, pb, c, m, n, k, n, 8, n, core.work);
     sameSums(core, core.f32(c, m * n), productF32(a, b, m, n, k, once), "accumulated");
   }
   core.checkCanaries();
@@ -87,9 +87,10 @@ test("rows of a batch, alone or together, beyond the block of rows: the same bit
   const pb = core.put(panels(uniform(k * n, 8), k, n));
   const pa = core.putRows(a, m, k);
   const together = core.alloc(m * n);
-  core.k.gemm(together, pa, pb, 0, m, n, k, n, pad8(k), 0);
+  core.k.gemm(together, pa, pb, 0, m, n, k, n, pad8(k), 0, core.work);
   const alone = core.alloc(m * n);
-  for (let i = 0; i < m; i++) core.k.gemm(alone + 4 * i * n, pa + 4 * i * pad8(k), pb, 0, 1, n, k, n, pad8(k), 0);
+  for (let i = 0; i < m; i++)
+    core.k.gemm(alone + 4 * i * n, pa + 4 * i * pad8(k), pb, 0, 1, n, k, n, pad8(k), 0, core.work);
   sameBits(core.f32(together, m * n), core.f32(alone, m * n), "batch and rows");
   core.checkCanaries();
 });

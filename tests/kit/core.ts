@@ -13,6 +13,8 @@ const CANARY = 0x7fc0ffee; // a NaN with a payload: reading it shows, and overwr
 export class TestCore {
   readonly memory = new WebAssembly.Memory({ initial: 64, maximum: 16384 });
   readonly k: Exports;
+  /** Room to work in for products that are called by themselves. */
+  readonly work: number;
   private next: number;
   private canaries: number[] = [];
 
@@ -27,7 +29,8 @@ export class TestCore {
       },
     });
     this.k = instance.exports as unknown as Exports;
-    this.next = (this.k.arenaStart() + 63) & ~63;
+    this.next = (this.k.arenaStart(1) + 63) & ~63;
+    this.work = this.alloc(32768 + 64);
   }
 
   /** Address of `count` fresh elements, zeroed, 16-byte aligned, with canaries on both sides. */

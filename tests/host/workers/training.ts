@@ -36,7 +36,6 @@ if (crash) {
       from: 0,
       to: 1000,
       grain: 1,
-      threaded: false,
     });
     console.log("no error");
   } catch (error) {
