@@ -176,12 +176,12 @@ function shared(call: Call, alone: () => unknown, pool: Pool): (() => void) | un
   let turnsAlone = FIRST_ALONE;
   return () => {
     const start = performance.now();
-    if (turnsAlone > 0) {
+    if (turnsAlone > 0 || !pool.awake()) {
       alone();
       // Drifts up when the machine has become slower.
       aloneTime = Math.min(performance.now() - start, aloneTime * 1.05);
       sharedTime = 0.8 * aloneTime;
-      turnsAlone--;
+      turnsAlone = Math.max(0, turnsAlone - 1);
     } else {
       pool.run(job);
       sharedTime = 0.7 * sharedTime + 0.3 * (performance.now() - start);

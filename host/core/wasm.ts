@@ -1,9 +1,8 @@
 import { instantiateSync } from "@assemblyscript/loader";
 import * as binaries from "../../build/binaries.ts";
-import { Pool } from "../workers/pool.ts";
+import type { Pool } from "../workers/pool.ts";
 import { Arena } from "./arena.ts";
 import { OptionError, StateError } from "./errors.ts";
-import { builtin } from "./host.ts";
 import { type Exports, KERNELS } from "./kernels.ts";
 import { checkOptions, flag, integer, shown } from "./options.ts";
 
@@ -57,22 +56,23 @@ function decode(base64: string): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** How many threads this runtime can and may have, and why. */
-function threadCount(): { threads: number; threadsReason: string } {
+/** How many threads a new engine gets, and why; with more than one, what makes a pool of them. */
+async function chooseThreads() {
   const { threads = "auto", wasm } = settings;
-  const one = (threadsReason: string) => ({ threads: 1, threadsReason });
+  const one = (threadsReason: string) => ({ threads: 1, threadsReason, Pool: undefined });
   if (threads === 1) return one("configured");
   if (wasm instanceof WebAssembly.Module) return one("a compiled module has private memory");
-  if (
-    typeof SharedArrayBuffer === "undefined" ||
-    (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated === false
-  )
+  const { crossOriginIsolated } = globalThis as { crossOriginIsolated?: boolean };
+  if (typeof SharedArrayBuffer === "undefined" || crossOriginIsolated === false)
     return one("no SharedArrayBuffer; a page needs the headers COOP and COEP");
-  if (!builtin("worker_threads") && typeof Worker === "undefined") return one("this runtime has no workers");
-  if (threads !== "auto") return { threads, threadsReason: "configured" };
-  const os = builtin<{ availableParallelism?: () => number }>("os");
-  const cores = Math.min(MOST_THREADS, os?.availableParallelism?.() ?? globalThis.navigator?.hardwareConcurrency ?? 1);
-  return { threads: cores, threadsReason: cores === 1 ? "one core" : `${cores} of the cores` };
+  // A chunk of its own: it knows Node's workers as well as the Web's. Without it, one thread.
+  const chunk = await import("../workers/pool.ts").catch(() => undefined);
+  if (!chunk?.hasWorkers()) return one("this runtime has no workers");
+  if (threads !== "auto") return { threads, threadsReason: "configured", Pool: chunk.Pool };
+  const cores = Math.min(MOST_THREADS, chunk.coreCount());
+  return cores === 1
+    ? one("one core")
+    : { threads: cores, threadsReason: `one for each of ${cores} cores`, Pool: chunk.Pool };
 }
 
 /**
@@ -119,7 +119,7 @@ async function start(
   binary: RuntimeInfo["binary"],
   reason: string,
 ): Promise<Engine> {
-  const { threads, threadsReason } = threadCount();
+  const { threads, threadsReason, Pool } = await chooseThreads();
   const shared = threads > 1 && !(wasm instanceof WebAssembly.Module);
   const maximumBytes = settings.maximumMemory ?? 2 ** 30;
   const module = wasm instanceof WebAssembly.Module ? wasm : await WebAssembly.compile(shared ? sharing(wasm) : wasm);
@@ -129,7 +129,7 @@ async function start(
   const core = instance.exports as unknown as Exports;
   const arena = new Arena(memory, core.arenaStart(shared ? threads : 1), maximumBytes);
   const kernels = KERNELS.map((name) => core[name] as (...args: number[]) => unknown);
-  const pool = shared ? new Pool(module, arena, KERNELS, kernels, threads) : undefined;
+  const pool = Pool && shared ? new Pool(module, arena, KERNELS, kernels, threads) : undefined;
   return { core, arena, pool, info: { binary, reason, threads: shared ? threads : 1, threadsReason } };
 }
 
@@ -210,6 +210,7 @@ export function runtimeInfo(): RuntimeInfo {
   return {
     binary: settings.wasm ? "custom" : relaxed ? "relaxed" : "plain",
     reason: "expected; nothing has run yet",
-    ...threadCount(),
+    threads: 1,
+    threadsReason: "nothing has run yet",
   };
 }

@@ -38,6 +38,17 @@ interface Thread {
   terminate(): unknown;
 }
 
+/** Whether this runtime can start threads at all. */
+export function hasWorkers(): boolean {
+  return builtin("worker_threads") !== undefined || typeof Worker !== "undefined";
+}
+
+/** Cores that this process may use. */
+export function coreCount(): number {
+  const os = builtin<{ availableParallelism?: () => number }>("os");
+  return os?.availableParallelism?.() ?? globalThis.navigator?.hardwareConcurrency ?? 1;
+}
+
 /** Main looks this often, some 20 microseconds, before it sleeps. */
 const SPINS = 4000;
 /** No kernel takes this long on a block; a thread that does has died. */
@@ -72,7 +83,7 @@ export class Pool {
     return this.arena.i32.subarray(address >> 2, (address >> 2) + WORDS);
   }
 
-  /** Starts the workers; they report when they are up, and jobs do not wait for them. */
+  /** Starts the workers; they report when they are up, and nobody waits for them. */
   private start(): void {
     this.started = true;
     const setup = {
@@ -108,7 +119,6 @@ export class Pool {
 
   /** Runs a job on all threads that are up. */
   run(job: Job): void {
-    if (!this.started) this.start();
     if (this.died) throw new StateError(this.died);
     this.jobs++;
     const { control, kernels } = this;
@@ -152,6 +162,12 @@ export class Pool {
           this.mayWait = false;
         }
     }
+  }
+
+  /** Whether a worker is up to help; the first to ask starts them. */
+  awake(): boolean {
+    if (!this.started) this.start();
+    return this.died !== undefined || this.ready > 0;
   }
 
   /** A kernel's number in the table. */

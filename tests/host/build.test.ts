@@ -44,9 +44,15 @@ for (const [what, pattern] of Object.entries({
     for (const name of scripts) assert.equal(found(pattern, read(name)), [], name);
   });
 
-bundle("asks for files in their own chunk only", () => {
-  for (const name of scripts)
-    if (!name.startsWith("files-")) assert.equal(found(/getBuiltinModule/g, read(name)), [], name);
+bundle("asks for files and threads of Node in chunks that the entry loads only when it needs them", () => {
+  const seen = new Set<string>();
+  const follow = (name: string) => {
+    if (seen.has(name)) return;
+    seen.add(name);
+    assert.equal(found(/getBuiltinModule/g, read(name)), [], name);
+    for (const [, specifier] of read(name).matchAll(/\bfrom\s*["']\.\/([^"']+)["']/g)) follow(specifier);
+  };
+  follow("index.js");
 });
 
 bundle("has no await at its top level, and no syntax newer than ES2022", async () => {
