@@ -60,7 +60,8 @@ function start(module: WebAssembly.Module, binary: RuntimeInfo["binary"], reason
 async function compile(source: WasmSource): Promise<WebAssembly.Module> {
   if (source instanceof WebAssembly.Module) return source;
   if (typeof source === "string" || source instanceof URL) source = await fetch(source);
-  if (typeof Response !== "undefined" && source instanceof Response) source = await source.arrayBuffer();
+  // Not by instanceof Response: Node loads all of fetch at the first mention of it, 30 ms of a 40 ms start.
+  if ("arrayBuffer" in source) source = await source.arrayBuffer();
   return WebAssembly.compile(source as BufferSource);
 }
 
