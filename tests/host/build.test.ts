@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { transform } from "esbuild";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -64,6 +64,16 @@ bundle("imports its own chunks and nothing else", () => {
   for (const name of scripts)
     for (const [, specifier] of read(name).matchAll(/\b(?:from|import)\s*\(?["']([^"']+)["']/g))
       assert.ok(scripts.includes(specifier.replace(/^\.\//, "")), `${name} imports "${specifier}"`);
+});
+
+bundle("starts without what runtimes load when first asked for", () => {
+  const script = `
+    for (const name of ["fetch", "Request", "Response", "Headers", "FormData", "WebSocket", "crypto", "localStorage"])
+      Object.defineProperty(globalThis, name, { get() { throw new Error(name + " was asked for"); } });
+    const { dense, gru, loadModel, sequential } = await import(${JSON.stringify(pathToFileURL(join(dist, "index.js")))});
+    const model = await sequential([gru(2), dense(1)], { inputShape: [null, 1] });
+    await (await loadModel(model.toBytes())).predict([[[1]]]);`;
+  execFileSync(process.execPath, ["--input-type=module", "-e", script], { stdio: ["ignore", "ignore", "pipe"] });
 });
 
 bundle("has source maps without absolute paths", () => {

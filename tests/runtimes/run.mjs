@@ -34,7 +34,11 @@ function install() {
   if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs) return;
   console.log("installing the runtimes (400 MB, once)");
   // No install scripts: the binaries are in packages of their own, one a platform.
-  execFileSync("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], { cwd: here, stdio: "inherit" });
+  try {
+    execFileSync("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], { cwd: here, stdio: "inherit" });
+  } catch (error) {
+    report("install", "did not work", [error.message]);
+  }
 }
 
 /** A file of the first of these packages that is installed. */
