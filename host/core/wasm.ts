@@ -137,7 +137,7 @@ async function bytesOf(source: WasmSource): Promise<Uint8Array<ArrayBuffer> | We
   if (source instanceof WebAssembly.Module) return source;
   if (typeof source === "string" || source instanceof URL) source = await fetch(source);
   // Not by instanceof Response: Node loads all of fetch at the first mention of it, 30 ms of a 40 ms start.
-  const bytes = "arrayBuffer" in source ? await source.arrayBuffer() : source;
+  const bytes = "arrayBuffer" in source ? await source.arrayBuffer() : (source as BufferSource);
   return ArrayBuffer.isView(bytes)
     ? new Uint8Array(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.byteLength)
     : new Uint8Array(bytes);
