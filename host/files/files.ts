@@ -30,9 +30,17 @@ function fs(): Fs {
   return module.promises;
 }
 
-/** Bytes of a file. */
-export function readFile(path: string): Promise<Uint8Array<ArrayBuffer>> {
-  return fs().readFile(path);
+/** Whether this runtime has files. */
+export function hasFiles(): boolean {
+  return builtin("fs") !== undefined;
+}
+
+/** Bytes of a file. @param path a path or a file: URL */
+export async function readFile(path: string): Promise<Uint8Array> {
+  const url = builtin<{ fileURLToPath(url: string): string }>("url");
+  const bytes = await fs().readFile(/^file:/i.test(path) && url ? url.fileURLToPath(path) : path);
+  // Node's Buffer may be a window on memory that others use.
+  return new Uint8Array(bytes);
 }
 
 /** Writes all or nothing: a temporary file beside it, flushed, then renamed. */

@@ -92,23 +92,20 @@ export type ModelSource = string | URL | Uint8Array | ArrayBuffer | Response | B
 async function read(source: ModelSource): Promise<Uint8Array> {
   if (source instanceof Uint8Array) return source;
   if (source instanceof ArrayBuffer) return new Uint8Array(source);
-  if (typeof Blob !== "undefined" && source instanceof Blob) return new Uint8Array(await source.arrayBuffer());
-  const url = source instanceof URL ? source.href : source;
-  if (typeof url === "string" && !/^(https?|data|blob):/i.test(url)) {
-    const inBrowser = typeof (globalThis as { process?: { versions?: unknown } }).process?.versions !== "object";
-    if (!inBrowser) {
-      const { readFile } = await import("../files/files.ts");
-      return readFile(/^file:/i.test(url) ? decodeURIComponent(new URL(url).pathname) : url);
+  if (typeof source === "string" || source instanceof URL) {
+    const place = String(source);
+    if (!/^(https?|data|blob):/i.test(place)) {
+      const { hasFiles, readFile } = await import("../files/files.ts");
+      if (hasFiles()) return readFile(place);
     }
+    source = await fetch(place);
   }
-  const response = typeof url === "string" ? await fetch(url) : url;
-  if (!(response instanceof Response))
+  // By what they can do, not by instanceof: Node loads all of fetch at the first mention of Response.
+  if (typeof source !== "object" || source === null || !("arrayBuffer" in source))
     throw new OptionError(`loadModel(): expected a path, URL, bytes, Response or File, got ${shown(source)}`);
-  if (!response.ok)
-    throw new FormatError(
-      `loadModel(): ${response.url || String(url)} answered ${response.status} ${response.statusText}`,
-    );
-  return new Uint8Array(await response.arrayBuffer());
+  if ("ok" in source && !source.ok)
+    throw new FormatError(`loadModel(): ${source.url} answered ${source.status} ${source.statusText}`);
+  return new Uint8Array(await source.arrayBuffer());
 }
 
 /**
