@@ -1,4 +1,4 @@
-import { instantiate } from "@assemblyscript/loader";
+import { instantiateSync } from "@assemblyscript/loader";
 import * as binaries from "../../build/binaries.ts";
 import type { Pool } from "../workers/pool.ts";
 import { Arena } from "./arena.ts";
@@ -125,7 +125,8 @@ async function start(
   const module = wasm instanceof WebAssembly.Module ? wasm : await WebAssembly.compile(shared ? sharing(wasm) : wasm);
   const memory = new WebAssembly.Memory({ initial: 2, maximum: Math.ceil(maximumBytes / PAGE), shared });
   // The loader decodes the messages of failed assertions in debug builds; hot calls go through the raw exports.
-  const { instance } = await instantiate(module, { env: { memory } as Record<string, unknown> });
+  // Synchronously: its asynchronous twin asks for Response, see bytesOf.
+  const { instance } = instantiateSync(module, { env: { memory } as Record<string, unknown> });
   const core = instance.exports as unknown as Exports;
   const arena = new Arena(memory, core.arenaStart(shared ? threads : 1), maximumBytes);
   const kernels = KERNELS.map((name) => core[name] as (...args: number[]) => unknown);
