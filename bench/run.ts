@@ -1,19 +1,21 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
-import { runtimeInfo } from "../host/index.ts";
+import { configure, runtimeInfo } from "../host/index.ts";
 import { measureLimits } from "./limits.ts";
 import { kernels, models, type Row } from "./workloads.ts";
 
 /**
  * npm run bench               all rows, a few minutes
  * npm run bench -- --smoke    every row once, to see that it runs
- * npm run bench -- --only gru rows whose name has "gru"
+ * npm run bench -- --threads 2
  *
  * Prints a table, and writes bench/results/<runtime>.json.
  */
 const smoke = process.argv.includes("--smoke");
 const seconds = smoke ? 0.01 : 1;
+const threads = process.argv.includes("--threads") ? Number(process.argv[process.argv.indexOf("--threads") + 1]) : 1;
+await configure({ threads });
 const runtime = `node-${process.versions.node.split(".")[0]}`;
 
 const rows: Row[] = [...(await kernels(seconds)), ...(await models(seconds))];
@@ -29,7 +31,7 @@ const commit = (() => {
 })();
 
 console.log(
-  `${cpus()[0].model}, ${cpus().length} cores, Node ${process.versions.node}, ${info.binary} binary, one thread, commit ${commit}`,
+  `${cpus()[0].model}, ${cpus().length} cores, Node ${process.versions.node}, ${info.binary} binary, ${threads} thread${threads > 1 ? "s" : ""}, commit ${commit}`,
 );
 console.log(
   `limits of a core: ${limits.gflops.toFixed(1)} GFLOP/s in registers; reads GB/s ${Object.entries(limits.readGBs)
@@ -58,13 +60,16 @@ console.log(
 
 if (!smoke) {
   mkdirSync(new URL("results/", import.meta.url), { recursive: true });
-  const file = new URL(`results/${runtime}-${info.binary}.json`, import.meta.url);
+  const file = new URL(
+    `results/${runtime}-${info.binary}${threads > 1 ? `-${threads}-threads` : ""}.json`,
+    import.meta.url,
+  );
   const machine = {
     cpu: cpus()[0].model,
     cores: cpus().length,
     node: process.versions.node,
     binary: info.binary,
-    threads: 1,
+    threads,
   };
   writeFileSync(
     file,
