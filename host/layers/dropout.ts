@@ -29,10 +29,10 @@ export function dropout(rate: number, options: { name?: string } = {}): Layer {
         output: input,
         forward(run, [x]) {
           if (run.mode !== "train" || rate === 0)
-            return { ...x, gradient: undefined, logits: undefined, saved: { through: 1 } };
+            return { ...x, gradient: undefined, logits: undefined, state: undefined, saved: { through: 1 } };
           const y = run.saved("y", x.rows * x.stride);
           run.k.dropout(y, x.address, x.rows, n, x.stride, 0, rate, key, run.step, 0);
-          return { ...x, address: y, gradient: undefined, logits: undefined, saved: { through: 0 } };
+          return { ...x, address: y, gradient: undefined, logits: undefined, state: undefined, saved: { through: 0 } };
         },
         backward(run, [x], y) {
           const dx = run.gradient(x);
