@@ -47,23 +47,18 @@ export function activation(of: Activation, options: { name?: string } = {}): Lay
  */
 export function activate(run: Run, activation: ResolvedActivation, sums: Value, own: boolean): Value {
   const { kind, name, alpha, beta } = activation;
-  if (name === "linear") return { ...sums, saved: { x: sums.address }, gradient: undefined, state: undefined };
-  const n = sums.rows * sums.stride;
-  const fusable = name === "softmax" || name === "sigmoid";
-  const inPlace = own && !activation.needsInput && !(fusable && run.mode !== "stream" && run.mode !== "predict");
+  // A value of its own, with nothing of what the input is besides: no logits, no state.
+  const { port, rows, stride, mask } = sums;
+  const y = { port, rows, stride, mask, saved: { x: sums.address } };
+  if (name === "linear") return { ...y, address: sums.address };
+  const n = rows * stride;
+  const fusable = name === run.fuses;
+  const inPlace = own && !activation.needsInput && !fusable;
   const address = inPlace ? sums.address : run.saved(name, n);
-  if (name === "softmax") run.k.softmax(address, sums.address, sums.rows, sums.port.features, sums.stride);
-  else if (name === "logSoftmax") run.k.logSoftmax(address, sums.address, sums.rows, sums.port.features, sums.stride);
+  if (name === "softmax") run.k.softmax(address, sums.address, rows, port.features, stride);
+  else if (name === "logSoftmax") run.k.logSoftmax(address, sums.address, rows, port.features, stride);
   else run.k.activate(kind, address, sums.address, n, alpha, beta);
-  return {
-    port: sums.port,
-    rows: sums.rows,
-    stride: sums.stride,
-    mask: sums.mask,
-    address,
-    logits: fusable && !inPlace ? { address: sums.address, activation: name } : undefined,
-    saved: { x: sums.address },
-  };
+  return { ...y, address, logits: fusable ? { address: sums.address, activation: name } : undefined };
 }
 
 /** Turns y.gradient into the gradient of the sums, in place, and returns its address. */

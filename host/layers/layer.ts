@@ -100,6 +100,8 @@ export interface Run {
   readonly threads: number;
   /** True where a backward follows. */
   readonly backward: boolean;
+  /** The activation that the loss would take up: a layer with it keeps what stands before. */
+  readonly fuses?: "softmax" | "sigmoid";
   /** Address of the i32 step counter that random kernels mix into their keys. */
   readonly step: number;
   /** Kept until backward has used it; without backward, until the last reader of the layer's output is done. */

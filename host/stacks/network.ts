@@ -8,7 +8,7 @@ import { count } from "../core/tensor.ts";
 import type { Engine } from "../core/wasm.ts";
 import { resolveInitializer } from "../layers/initializers.ts";
 import type { Builder, BuiltLayer, Layer, Param, Port } from "../layers/layer.ts";
-import { type Recording, type Request, record } from "./recording.ts";
+import { measure, type Recording, type Request, record } from "./recording.ts";
 
 /** A layer at its place in the model: `inputs` are the nodes it reads, -1 - i for the model's i-th input. */
 export interface NodeSpec {
@@ -185,7 +185,7 @@ export class Network {
     const key = request.key;
     let recording = this.recordings.get(key);
     if (!recording) {
-      const size = record(this, request, 0).bytes;
+      const size = measure(this, request);
       if (!this.runBlock || size > this.runBlock.bytes) {
         if (this.runBlock) this.engine.arena.give(this.runBlock);
         this.runBlock = undefined;
@@ -204,7 +204,7 @@ export class Network {
   /** A recording in a block of its own, for a stream. */
   separateRecording(request: Request): { recording: Recording; block: Block } {
     this.checkAlive();
-    const block = this.engine.arena.take(record(this, request, 0).bytes);
+    const block = this.engine.arena.take(measure(this, request));
     this.lent.add(block);
     const recording = record(this, request, block.address);
     recording.writeConstants(this.engine.arena);

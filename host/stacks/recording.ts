@@ -60,15 +60,21 @@ export interface Recording {
   writeConstants(arena: Arena): void;
 }
 
+/** Where regions are measured: apart from each other, and none at 0, which stands for "absent". */
+const APART = [1, 2, 3, 4].map((i) => i * 2 ** 40);
+
+/** Bytes that a request needs. */
+export function measure(network: Network, request: Request): number {
+  return lay(network, request, APART).bytes;
+}
+
 /**
  * Writes down all kernel calls of a request, with memory laid out from `base`:
  * io | state | saved | scratch. The same request gives the same layout at any
- * base, so a first pass at an arbitrary one, which base 0 asks for, tells how much is needed.
+ * base, so a first pass tells how much is needed.
  */
 export function record(network: Network, request: Request, base: number): Recording {
-  // Not from 0: to layers and kernels, address 0 says that there is no such operand.
-  const measured = lay(network, request, [64, 64, 64, 64]);
-  if (base === 0) return measured;
+  const measured = lay(network, request, APART);
   const bases: number[] = [];
   let next = base;
   for (const region of measured.regions) {
@@ -127,6 +133,7 @@ function lay(network: Network, request: Request, bases: readonly number[]): Reco
     mode,
     threads: network.engine.info.threads,
     backward,
+    fuses: options.loss?.fuses,
     step,
     saved(label, count) {
       const address = saved.take(`${node}.${label}`, count);

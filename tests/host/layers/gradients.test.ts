@@ -1,0 +1,382 @@
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import {
+  activation,
+  binaryCrossentropy,
+  categoricalCrossentropy,
+  dense,
+  dropout,
+  embedding,
+  type GruOptions,
+  gru,
+  huber,
+  type Layer,
+  type Loss,
+  layerNorm,
+  type Model,
+  masking,
+  meanAbsoluteError,
+  meanSquaredError,
+  sequential,
+  smoothL1,
+  sparseCategoricalCrossentropy,
+  type Tensor,
+} from "../../../host/index.ts";
+import { close, random } from "../../kit/core.ts";
+import { randomLabels, randomTensor } from "../../kit/models.ts";
+import { lossOf, type ModelSpec, runModel } from "../../reference/model.ts";
+
+/**
+ * `model.gradients` against central differences of the same model in double
+ * precision: every parameter, the input and the initial states.
+ */
+
+interface Problem {
+  layers: Layer[];
+  /** Of one sample, without time where `steps` is absent. */
+  features?: number;
+  tokens?: number;
+  batch: number;
+  steps?: number;
+  loss: Loss;
+  lengths?: number[];
+  mask?: number[][];
+  weights?: "sample" | "step" | "element";
+  initialState?: boolean;
+  seed?: number;
+}
+
+/** Targets that suit the loss: labels, distributions, probabilities or anything. */
+function targetsFor(loss: Loss, shape: number[], seed: number): Tensor<Float32Array | Int32Array> {
+  const n = shape[shape.length - 1];
+  if (loss.targets === "labels") {
+    const labels = randomLabels(shape.slice(0, -1), n, seed);
+    if (loss.ignoreIndex !== undefined) labels.data[0] = loss.ignoreIndex;
+    return labels;
+  }
+  const y = randomTensor(shape, seed);
+  if (loss.name === "categoricalCrossentropy")
+    for (let r = 0; r < y.data.length; r += n) {
+      const row = y.data.subarray(r, r + n).map((v) => Math.abs(v) + 0.01);
+      const sum = row.reduce((a, b) => a + b, 0);
+      y.data.set(
+        row.map((v) => v / sum),
+        r,
+      );
+    }
+  else if (loss.name === "binaryCrossentropy") for (let i = 0; i < y.data.length; i++) y.data[i] = (y.data[i] + 1) / 2;
+  return y;
+}
+
+async function check(what: string, problem: Problem): Promise<void> {
+  const { layers, batch, steps, loss, lengths, mask, seed = 1 } = problem;
+  const inputShape = problem.tokens !== undefined ? [] : [problem.features!];
+  const model: Model = await sequential(layers, {
+    inputShape: steps === undefined ? inputShape : [null, ...inputShape],
+    seed,
+  });
+  // Weights of order 1 everywhere, biases and gammas too, so that nothing hides behind a zero.
+  const weights = Object.fromEntries(
+    Object.entries(model.weights()).map(([name, { shape }], i) => [name, randomTensor(shape, 31 * seed + i, 0.8)]),
+  );
+  model.setWeights(weights);
+  model.compile({ loss });
+  const time = steps === undefined ? [] : [steps];
+  const x =
+    problem.tokens !== undefined
+      ? randomLabels([batch, ...time], problem.tokens, seed + 1)
+      : randomTensor([batch, ...time, problem.features!], seed + 1);
+  // A step of zeros for masking to find.
+  if (steps && problem.tokens === undefined) x.data.fill(0, problem.features!, 2 * problem.features!);
+  const outputShape = [batch, ...(model.outputShape.length > 1 ? [steps!] : []), model.outputShape.at(-1)!];
+  const n = outputShape.at(-1)!;
+  const y = targetsFor(loss, outputShape, seed + 2);
+  const next = random(seed + 3);
+  const weightShape =
+    problem.weights === "sample" ? [batch] : problem.weights === "step" ? outputShape.slice(0, -1) : outputShape;
+  const sampleWeight = problem.weights && {
+    shape: weightShape,
+    data: Float32Array.from({ length: weightShape.reduce((a, b) => a * b, 1) }, () => 0.1 + next()),
+  };
+  const recurrent = model.network.nodes.filter((node) => node.built.units);
+  const initialState = problem.initialState
+    ? recurrent.map((node, i) => randomTensor([batch, node.built.units!], seed + 10 + i))
+    : undefined;
+  const got = await model.gradients(x, y, { lengths, mask, sampleWeight, initialState });
+
+  const spec = model.architecture.config as ModelSpec;
+  const rows = outputShape.slice(0, -1).reduce((a, b) => a * b, 1);
+  const point = {
+    parameters: Object.fromEntries(Object.entries(weights).map(([k, t]) => [k, Float64Array.from(t.data)])),
+    x: Float64Array.from(x.data),
+    states: recurrent.map((node, i) =>
+      initialState ? Float64Array.from(initialState[i].data) : new Float64Array(batch * node.built.units!),
+    ),
+  };
+  const run = () =>
+    runModel(spec, point.parameters, {
+      x: point.x,
+      batch,
+      steps,
+      lengths,
+      mask: mask?.flat(),
+      initialState: point.states,
+    });
+  const value = () => {
+    const { outputs, valid } = run();
+    const rowWeights =
+      sampleWeight &&
+      (problem.weights === "element"
+        ? undefined
+        : Array.from({ length: rows }, (_, r) => sampleWeight.data[Math.floor((r * sampleWeight.data.length) / rows)]));
+    const elementWeights = problem.weights === "element" ? sampleWeight!.data : undefined;
+    return lossOf(loss, outputs, n, valid, { y: y.data, rowWeights, elementWeights });
+  };
+  const differences = (values: Float64Array) => {
+    const step = 1e-5;
+    return values.map((v, i) => {
+      const at = (shift: number) => {
+        values[i] = v + shift;
+        const l = value();
+        values[i] = v;
+        return l;
+      };
+      return (at(step) - at(-step)) / (2 * step);
+    });
+  };
+
+  const expected = run();
+  close(got.outputs.data, expected.outputs, 3e-6, `${what}: outputs`);
+  close([got.loss], [value()], 3e-6, `${what}: loss`, 1e-6);
+  assert.equal(got.state.length, recurrent.length, `${what}: states`);
+  for (const [i, state] of got.state.entries()) close(state.data, expected.states[i], 3e-6, `${what}: state ${i}`);
+  // Of sums of a few dozen float32 products through a few layers; central differences are good to 1e-9.
+  const tolerance = 2e-5;
+  assert.equal(Object.keys(got.gradients), Object.keys(weights));
+  for (const [name, { shape, data }] of Object.entries(got.gradients)) {
+    assert.equal(shape, weights[name].shape);
+    close(data, differences(point.parameters[name]), tolerance, `${what}: d ${name}`, 1e-7);
+  }
+  if (problem.tokens === undefined) {
+    const expected = differences(point.x);
+    // Masking has a jump where a step is all zeros; there its gradient is 0.
+    if (layers[0].type === "masking") expected.forEach((_, i) => (expected[i] *= point.x[i] === 0 ? 0 : 1));
+    close(got.inputGradient!.data, expected, tolerance, `${what}: dx`, 1e-7);
+  } else assert.is(got.inputGradient, undefined);
+  got.stateGradient.forEach((gradient, i) =>
+    close(gradient.data, differences(point.states[i]), tolerance, `${what}: d state ${i}`, 1e-7),
+  );
+  model.dispose();
+}
+
+const MASK = [
+  [1, 0, 1, 1],
+  [0, 0, 0, 0],
+  [0, 1, 1, 0],
+];
+const LENGTHS = [4, 0, 2];
+
+const GRUS: Record<string, GruOptions> = {
+  "reset after": {},
+  "reset before": { resetAfter: false },
+  "without bias": { useBias: false },
+  "reset before, without bias": { resetAfter: false, useBias: false },
+  backwards: { goBackwards: true },
+  "backwards, reset before": { goBackwards: true, resetAfter: false },
+  "relu and hardSigmoid": { activation: "relu", recurrentActivation: "hardSigmoid" },
+  "gelu and silu, reset before": { activation: "gelu", recurrentActivation: "silu", resetAfter: false },
+  "softsign and hardSigmoid02": { activation: "softsign", recurrentActivation: "hardSigmoid02" },
+  "linear and sigmoid": { activation: "linear" },
+  "zero outputs": { zeroOutputForMask: true },
+};
+
+for (const [name, options] of Object.entries(GRUS))
+  test(`gradients of a gru: ${name}`, async () => {
+    const base = { features: 3, batch: 3, steps: 4, loss: meanSquaredError() };
+    for (const [how, extra] of Object.entries({
+      plain: {},
+      lengths: { lengths: LENGTHS },
+      holes: { mask: MASK },
+      "initial state": { initialState: true, lengths: LENGTHS },
+    })) {
+      await check(`${name}, ${how}, last`, { ...base, ...extra, layers: [gru(5, options), dense(2)] });
+      // Which steps of a reversed sequence count, see goBackwards: only the last one is asked for here.
+      if (!options.goBackwards || how === "plain")
+        await check(`${name}, ${how}, sequence`, {
+          ...base,
+          ...extra,
+          layers: [gru(4, { ...options, returnSequences: true }), gru(3, { ...options, returnSequences: true })],
+        });
+    }
+  });
+
+test("gradients at odd sizes, one step, one sample", async () => {
+  const loss = meanSquaredError();
+  for (const [batch, steps, features, units] of [
+    [1, 1, 1, 1],
+    [1, 5, 7, 8],
+    [5, 1, 8, 9],
+    [2, 3, 9, 7],
+    [9, 2, 3, 3],
+  ])
+    for (const resetAfter of [true, false])
+      await check(`${batch} x ${steps} x ${features} x ${units}`, {
+        layers: [gru(units, { returnSequences: true, resetAfter }), gru(2), dense(1)],
+        features,
+        batch,
+        steps,
+        loss,
+      });
+});
+
+test("gradients of every other layer", async () => {
+  const base = { features: 3, batch: 3, steps: 4, loss: meanSquaredError() };
+  const sequence = gru(4, { returnSequences: true });
+  await check("masking", { ...base, layers: [masking(), sequence, gru(3)] });
+  await check("masking, sequence", { ...base, layers: [masking(), sequence, gru(3, { returnSequences: true })] });
+  await check("layerNorm", { ...base, layers: [layerNorm(), sequence, layerNorm({ epsilon: 1e-2 }), gru(3)] });
+  await check("layerNorm without scale", { ...base, layers: [sequence, layerNorm({ scale: false }), gru(2)] });
+  await check("layerNorm without center", { ...base, layers: [sequence, layerNorm({ center: false }), gru(2)] });
+  await check("layerNorm alone", { ...base, layers: [layerNorm({ scale: false, center: false })] });
+  await check("dropout is off", { ...base, layers: [dropout(0.5), sequence, dropout(0.5), gru(2), dropout(0.9)] });
+  await check("dense over steps", { ...base, lengths: LENGTHS, layers: [dense(5, { activation: "tanh" }), sequence] });
+  await check("dense, no time", { ...base, steps: undefined, layers: [dense(5, { activation: "gelu" }), dense(1)] });
+  await check("dense without bias", { ...base, steps: undefined, layers: [dense(5, { useBias: false })] });
+  for (const maskZero of [false, true]) {
+    const tokens = { ...base, features: undefined, tokens: 3 };
+    await check("embedding", { ...tokens, layers: [embedding(3, 5, { maskZero }), gru(4), dense(2)] });
+    await check("embedding, sequence", { ...tokens, mask: MASK, layers: [embedding(3, 5, { maskZero }), sequence] });
+  }
+  await check("embedding, no time", {
+    ...base,
+    features: undefined,
+    steps: undefined,
+    tokens: 4,
+    layers: [embedding(4, 3), dense(2)],
+  });
+});
+
+test("gradients of every activation, in a dense layer and as a layer", async () => {
+  const names = [
+    "linear", "tanh", "sigmoid", "hardSigmoid", "hardSigmoid02", "relu", "leakyRelu", "elu", "selu", "gelu", "silu",
+    "softplus", "softsign", "hardtanh", "logSigmoid", "softmax", "logSoftmax",
+  ] as const; // biome-ignore format: a list
+  for (const name of names) {
+    const base = { features: 3, batch: 4, loss: meanSquaredError() };
+    await check(`dense ${name}`, { ...base, layers: [dense(5, { activation: name }), dense(2)] });
+    await check(`${name} at the end`, { ...base, layers: [dense(5, { activation: name })] });
+    await check(`layer ${name}`, { ...base, layers: [activation(name), dense(3), activation(name)] });
+  }
+  const leaky = { name: "leakyRelu", alpha: 0.3 } as const;
+  await check("leakyRelu 0.3", {
+    features: 3,
+    batch: 4,
+    loss: meanSquaredError(),
+    layers: [dense(5, { activation: leaky })],
+  });
+});
+
+test("gradients of every loss, with weights, options and lengths", async () => {
+  const output = (activation: "linear" | "softmax" | "sigmoid" | "softplus") => (n: number) => dense(n, { activation });
+  const softplus = output("softplus");
+  const [linear, softmaxed, sigmoided] = [output("linear"), output("softmax"), output("sigmoid")];
+  const cases: [string, (n: number) => Layer, (reduction: "mean" | "sum") => Loss, boolean][] = [
+    ["mse", linear, (reduction) => meanSquaredError({ reduction }), true],
+    ["mae", linear, (reduction) => meanAbsoluteError({ reduction }), true],
+    ["huber", linear, (reduction) => huber({ reduction, delta: 0.4 }), true],
+    ["smoothL1", linear, (reduction) => smoothL1({ reduction, beta: 0.3 }), true],
+    ["bce fused", sigmoided, (reduction) => binaryCrossentropy({ reduction, posWeight: [2, 0.5, 1] }), true],
+    ["bce logits", linear, (reduction) => binaryCrossentropy({ reduction, fromLogits: true, labelSmoothing: 0.2 }), true],
+    ["bce probabilities", softmaxed, (reduction) => binaryCrossentropy({ reduction, posWeight: [1, 3, 1] }), true],
+    ["cce fused", softmaxed, (reduction) => categoricalCrossentropy({ reduction, labelSmoothing: 0.1 }), false],
+    ["cce logits", linear, (reduction) => categoricalCrossentropy({ reduction, fromLogits: true, classWeight: [1, 2, 0.3] }), false],
+    ["cce probabilities", sigmoided, (reduction) => categoricalCrossentropy({ reduction }), false],
+    ["scce fused", softmaxed, (reduction) => sparseCategoricalCrossentropy({ reduction, classWeight: [1, 2, 0.3], labelSmoothing: 0.1 }), false],
+    ["scce logits", linear, (reduction) => sparseCategoricalCrossentropy({ reduction, fromLogits: true, ignoreIndex: -1 }), false],
+    ["scce ignoring a class", softmaxed, (reduction) => sparseCategoricalCrossentropy({ reduction, ignoreIndex: 2 }), false],
+    ["scce probabilities", softplus, (reduction) => sparseCategoricalCrossentropy({ reduction, ignoreIndex: -5 }), false],
+  ]; // biome-ignore format: a table
+  for (const [name, head, make, elements] of cases)
+    for (const reduction of ["mean", "sum"] as const)
+      for (const weights of [undefined, "sample", "step", ...(elements ? ["element" as const] : [])] as const) {
+        const base = { features: 2, batch: 3, loss: make(reduction), weights, seed: 5 };
+        const what = `${name}, ${reduction}, ${weights} weights`;
+        await check(`${what}, lengths`, { ...base, steps: 4, lengths: LENGTHS, layers: [head(3)] });
+        await check(`${what}, holes`, { ...base, steps: 4, mask: MASK, layers: [head(3)] });
+        if (weights !== "step") await check(what, { ...base, layers: [head(3)] });
+      }
+});
+
+test("a loss takes up the activation of the last layer only", async () => {
+  const base = { features: 3, batch: 4 };
+  const loss = categoricalCrossentropy();
+  const softmax = dense(3, { activation: "softmax" });
+  await check("softmax, then linear", { ...base, loss, layers: [softmax, activation("linear")] });
+  await check("softmax, then softplus dense", {
+    ...base,
+    loss,
+    layers: [softmax, dense(3, { activation: "softplus" })],
+  });
+  await check("sigmoid, then linear dense", {
+    ...base,
+    loss: binaryCrossentropy(),
+    layers: [dense(2, { activation: "sigmoid" }), dense(2, { kernelInitializer: "ones" }), activation("softmax")],
+  });
+  await check("softmax, then dropout", { ...base, loss, layers: [softmax, dropout(0.5)] });
+  await check("softmax as a layer", { ...base, loss, layers: [dense(3), activation("softmax")] });
+  const twice = await sequential([dense(2, { activation: "sigmoid" }), dense(2)], { inputShape: [3], seed: 1 });
+  twice.compile({ loss: binaryCrossentropy() });
+  twice.setWeights({
+    "dense.kernel": randomTensor([3, 2], 1),
+    "dense.bias": randomTensor([2], 2),
+    "dense_1.kernel": { shape: [2, 2], data: new Float32Array([0.5, 0.1, 0.2, 0.3]) },
+    "dense_1.bias": { shape: [2], data: new Float32Array([0.05, 0.1]) },
+  });
+  const x = randomTensor([4, 3], 3);
+  const y = { shape: [4, 2], data: new Float32Array([1, 0, 0, 1, 1, 1, 0, 0]) };
+  const { loss: got, outputs } = await twice.gradients(x, y);
+  const spec = { name: "binaryCrossentropy", config: { reduction: "mean" } };
+  close(
+    [got],
+    [lossOf(spec, outputs.data, 2, [1, 1, 1, 1], { y: y.data })],
+    1e-5,
+    "loss of a linear layer over sigmoids",
+  );
+  twice.dispose();
+});
+
+test("gradients of given cotangents, of outputs and states", async () => {
+  const model = await sequential([gru(4, { returnSequences: true }), gru(3), dense(2)], {
+    inputShape: [null, 3],
+    seed: 2,
+  });
+  const x = randomTensor([3, 5, 3], 1);
+  const outputGradient = randomTensor([3, 2], 2);
+  const stateGradient = [randomTensor([3, 4], 3), randomTensor([3, 3], 4)];
+  const initialState = [randomTensor([3, 4], 5), randomTensor([3, 3], 6)];
+  const got = await model.gradients(x, { outputGradient, stateGradient }, { initialState, lengths: [5, 0, 3] });
+  const parameters = Object.fromEntries(
+    Object.entries(model.weights()).map(([name, t]) => [name, Float64Array.from(t.data)]),
+  );
+  const dot = (a: ArrayLike<number>, b: ArrayLike<number>) => Array.from(a).reduce((sum, v, i) => sum + v * b[i], 0);
+  const value = () => {
+    const input = { x: x.data, batch: 3, steps: 5, lengths: [5, 0, 3], initialState: initialState.map((s) => s.data) };
+    const { outputs, states } = runModel(model.architecture.config as ModelSpec, parameters, input);
+    return dot(outputs, outputGradient.data) + states.reduce((sum, s, i) => sum + dot(s, stateGradient[i].data), 0);
+  };
+  close([got.loss], [value()], 3e-6, "value");
+  for (const [name, values] of Object.entries(parameters)) {
+    const expected = values.map((v, i) => {
+      values[i] = v + 1e-5;
+      const up = value();
+      values[i] = v - 1e-5;
+      const down = value();
+      values[i] = v;
+      return (up - down) / 2e-5;
+    });
+    close(got.gradients[name].data, expected, 2e-5, `d ${name}`, 1e-7);
+  }
+  model.dispose();
+});
+
+test.run();

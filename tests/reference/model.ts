@@ -1,0 +1,195 @@
+import { activations, layerNorm, softmax } from "./elementwise.ts";
+import { gruSequence, type Rows, type Vector } from "./gru.ts";
+
+/**
+ * Whole models in double precision, straight from what a model says about
+ * itself: its architecture and its weights. One sample at a time.
+ */
+
+export type Numbers = ArrayLike<number>;
+
+interface LayerSpec {
+  readonly type: string;
+  readonly name: string;
+  // biome-ignore lint/suspicious/noExplicitAny: options of every layer
+  readonly config: any;
+}
+
+export interface ModelSpec {
+  readonly layers: readonly LayerSpec[];
+}
+
+export interface ModelInput {
+  /** [batch, time, features], [batch, features] or tokens, flat. */
+  readonly x: Numbers;
+  readonly batch: number;
+  /** Steps, where x has a time axis. */
+  readonly steps?: number;
+  readonly lengths?: Numbers;
+  /** [batch, time], flat. */
+  readonly mask?: Numbers;
+  /** One [batch, units] a recurrent layer, flat. */
+  readonly initialState?: readonly Numbers[];
+}
+
+function rowsOf(values: Numbers, n: number): Rows {
+  return Array.from({ length: values.length / n }, (_, r) => Array.from({ length: n }, (_, j) => values[r * n + j]));
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a name, or a name with parameters
+function activate(row: Vector, activation: any): Vector {
+  const { name, alpha, beta } = typeof activation === "string" ? { name: activation } : activation;
+  if (name === "softmax") return softmax(row);
+  if (name === "logSoftmax") return softmax(row).map(Math.log);
+  if (name === "leakyRelu" && alpha !== undefined) return row.map((x) => (x > 0 ? x : alpha * x));
+  if (name === "hardtanh" && alpha !== undefined) return row.map((x) => Math.min(beta, Math.max(alpha, x)));
+  return row.map(activations[name as keyof typeof activations]);
+}
+
+/** A sample on its way through the layers. */
+interface Sample {
+  rows: Rows;
+  mask?: Vector;
+  dialect: "lengths" | "holes";
+}
+
+/** Outputs [batch, steps, features] flat, which of the rows count, and the final states. */
+export function runModel(spec: ModelSpec, weights: Readonly<Record<string, Numbers>>, input: ModelInput) {
+  const { batch, steps = 1, lengths } = input;
+  const sequence = input.steps !== undefined;
+  const width = input.x.length / (batch * steps);
+  const all = rowsOf(input.x, width);
+  const samples: Sample[] = Array.from({ length: batch }, (_, b) => {
+    const rows = all.slice(b * steps, (b + 1) * steps);
+    const mask = lengths
+      ? rows.map((_row, t) => (t < lengths[b] ? 1 : 0))
+      : input.mask && rows.map((_row, t) => input.mask![b * steps + t]);
+    // What stands in padded steps is nobody's business.
+    return {
+      rows: mask ? rows.map((row, t) => (mask[t] ? row : row.map(() => 0))) : rows,
+      mask,
+      dialect: lengths ? "lengths" : "holes",
+    };
+  });
+  const states: number[][] = [];
+  for (const { type, name, config } of spec.layers) {
+    const own = (part: string) => weights[`${name}.${part}`];
+    const each = (change: (sample: Sample, b: number) => Partial<Sample>) =>
+      samples.forEach((sample, b) => {
+        samples[b] = { ...sample, ...change(sample, b) };
+      });
+    const eachRow = (change: (row: Vector) => Vector) => each(({ rows }) => ({ rows: rows.map(change) }));
+    if (type === "gru") {
+      const H = config.units;
+      const cell = {
+        kernel: rowsOf(own("kernel"), 3 * H),
+        recurrent: rowsOf(own("recurrentKernel"), 3 * H),
+        bias: config.useBias ? rowsOf(own("bias"), 3 * H) : undefined,
+      };
+      const given = input.initialState?.[states.length];
+      const final: number[] = [];
+      each(({ rows, mask, dialect }, b) => {
+        const run = gruSequence(rows, cell, {
+          resetAfter: config.resetAfter,
+          activation: activations[config.activation as keyof typeof activations],
+          recurrentActivation: activations[config.recurrentActivation as keyof typeof activations],
+          goBackwards: config.goBackwards,
+          zeroOutputForMask: config.zeroOutputForMask,
+          initialState: given && Array.from({ length: H }, (_, j) => given[b * H + j]),
+          mask,
+          dialect,
+        });
+        final.push(...run.state);
+        return config.returnSequences ? { rows: run.outputs } : { rows: [run.last], mask: undefined };
+      });
+      states.push(final);
+    } else if (type === "dense") {
+      const kernel = rowsOf(own("kernel"), config.units);
+      const bias = own("bias");
+      eachRow((row) => {
+        const sums: number[] = Array.from(kernel[0], (_, j) => bias?.[j] ?? 0);
+        for (let i = 0; i < row.length; i++) for (let j = 0; j < sums.length; j++) sums[j] += row[i] * kernel[i][j];
+        return activate(sums, config.activation);
+      });
+    } else if (type === "embedding") {
+      const table = rowsOf(own("embeddings"), config.units);
+      if (config.maskZero && sequence)
+        each(({ rows, mask }) => ({
+          mask: rows.map(([token], t) => (token !== 0 && (mask?.[t] ?? 1) ? 1 : 0)),
+          dialect: "holes",
+        }));
+      eachRow(([token]) => table[token]);
+    } else if (type === "layerNorm") eachRow((row) => layerNorm(row, config.epsilon, own("gamma"), own("beta")));
+    else if (type === "activation") eachRow((row) => activate(row, config.activation));
+    else if (type === "masking") {
+      each(({ rows, mask }) => ({
+        mask: rows.map((row, t) => (row.some((v) => v !== config.maskValue) && (mask?.[t] ?? 1) ? 1 : 0)),
+        dialect: "holes",
+      }));
+      each(({ rows, mask }) => ({ rows: rows.map((row, t) => (mask![t] ? row : row.map(() => 0))) }));
+    } else if (type !== "dropout") throw new Error(`no reference for ${type}`);
+  }
+  return {
+    outputs: samples.flatMap(({ rows }) => rows.flat()),
+    valid: samples.flatMap(({ rows, mask }) => mask ?? rows.map(() => 1)),
+    states,
+  };
+}
+
+export interface LossSpec {
+  readonly name: string;
+  // biome-ignore lint/suspicious/noExplicitAny: options of every loss
+  readonly config: any;
+}
+
+export interface Targets {
+  readonly y: Numbers;
+  /** One a row. */
+  readonly rowWeights?: Numbers;
+  /** One an output. */
+  readonly elementWeights?: Numbers;
+}
+
+/** The loss of outputs [rows, n], as the options say. */
+export function lossOf({ name, config }: LossSpec, outputs: Numbers, n: number, valid: Numbers, targets: Targets) {
+  let sum = 0;
+  let divisor = 0;
+  const { labelSmoothing: smoothing = 0 } = config;
+  const clip = (p: number) => Math.min(1 - 1e-7, Math.max(1e-7, p));
+  for (let r = 0; r < outputs.length / n; r++) {
+    if (!valid[r]) continue;
+    const out = Array.from({ length: n }, (_, j) => outputs[r * n + j]);
+    const weight = targets.rowWeights?.[r] ?? 1;
+    if (name.endsWith("ategoricalCrossentropy")) {
+      const label = targets.y[r];
+      const sparse = name.startsWith("sparse");
+      if (sparse && label === config.ignoreIndex) continue;
+      const p = config.fromLogits ? softmax(out) : out.map(clip);
+      const w = (c: number) => config.classWeight?.[c] ?? 1;
+      for (let c = 0; c < n; c++) {
+        const t = sparse ? (c === label ? 1 : 0) : targets.y[r * n + c];
+        sum -= weight * w(c) * ((1 - smoothing) * t + smoothing / n) * Math.log(p[c]);
+      }
+      divisor += sparse ? w(label) : 1;
+      continue;
+    }
+    for (let j = 0; j < n; j++) {
+      const factor = weight * (targets.elementWeights?.[r * n + j] ?? 1);
+      const [x, t] = [out[j], targets.y[r * n + j]];
+      const d = Math.abs(x - t);
+      if (name === "meanSquaredError") sum += factor * d * d;
+      else if (name === "meanAbsoluteError") sum += factor * d;
+      else if (name === "huber")
+        sum += factor * (d <= config.delta ? (d * d) / 2 : config.delta * (d - config.delta / 2));
+      else if (name === "smoothL1") sum += factor * (d < config.beta ? (d * d) / 2 / config.beta : d - config.beta / 2);
+      else {
+        const p = config.fromLogits ? activations.sigmoid(x) : clip(x);
+        const smooth = t * (1 - smoothing) + smoothing / 2;
+        sum -= factor * ((config.posWeight?.[j] ?? 1) * smooth * Math.log(p) + (1 - smooth) * Math.log(1 - p));
+      }
+      divisor++;
+    }
+  }
+  if (config.reduction !== "mean") return sum;
+  return divisor > 0 ? sum / divisor : 0;
+}
