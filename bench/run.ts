@@ -44,7 +44,7 @@ console.log(
 const time = (ms: number) => (ms < 1 ? `${(ms * 1000).toFixed(2)} us` : `${ms.toFixed(2)} ms`).padStart(10);
 const results = rows.map((row) => {
   const gflops = row.flops ? row.flops / row.median / 1e6 : undefined;
-  const best = row.flops ? row.flops / row.min / 1e6 : undefined;
+  const best = row.flops ? row.flops / row.best / 1e6 : undefined;
   const rate =
     gflops === undefined
       ? ""

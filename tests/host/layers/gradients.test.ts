@@ -160,12 +160,11 @@ async function check(what: string, problem: Problem): Promise<void> {
   if (problem.tokens === undefined) {
     const expected = differences(point.x);
     // Masking has a jump where a step is all zeros; there its gradient is 0.
-    if (layers[0].type === "masking") expected.forEach((_, i) => (expected[i] *= point.x[i] === 0 ? 0 : 1));
+    if (layers[0].type === "masking") for (let i = 0; i < expected.length; i++) expected[i] *= point.x[i] === 0 ? 0 : 1;
     close(got.inputGradient!.data, expected, tolerance, `${what}: dx`, 1e-7);
   } else assert.is(got.inputGradient, undefined);
-  got.stateGradient.forEach((gradient, i) =>
-    close(gradient.data, differences(point.states[i]), tolerance, `${what}: d state ${i}`, 1e-7),
-  );
+  for (const [i, gradient] of got.stateGradient.entries())
+    close(gradient.data, differences(point.states[i]), tolerance, `${what}: d state ${i}`, 1e-7);
   model.dispose();
 }
 
