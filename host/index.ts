@@ -44,7 +44,6 @@ export {
   type SparseCrossEntropyOptions,
   sparseCategoricalCrossentropy,
 } from "./losses/cross-entropy.ts";
-
 // Training
 export type { Loss } from "./losses/loss.ts";
 export { huber, meanAbsoluteError, meanSquaredError, smoothL1 } from "./losses/regression.ts";
@@ -72,12 +71,12 @@ export {
   warmUp,
 } from "./optimizers/schedules.ts";
 export { type SgdOptions, sgd } from "./optimizers/sgd.ts";
+export type { Gradients } from "./stacks/gradients.ts";
 export type {
   CompileOptions,
   Cotangents,
   EvaluateOptions,
   GradientOptions,
-  Gradients,
   Model,
   PredictOptions,
 } from "./stacks/model.ts";

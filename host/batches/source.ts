@@ -2,11 +2,15 @@ import type { TensorLike } from "../core/tensor.ts";
 import { isTensor } from "../core/tensor.ts";
 import { type BatchLike, checkBatch, checkExamples, type Door, type Examples, type Extras } from "./examples.ts";
 
-/** Batches one after the other, from anywhere; a function gives a fresh source each epoch. */
+/**
+ * Batches one after the other, from anywhere. A function gives a fresh source
+ * each epoch; it is told the epoch's number, from 1, so that what it draws at
+ * random can be the same again in a resumed run.
+ */
 export type BatchSource =
   | Iterable<BatchLike>
   | AsyncIterable<BatchLike>
-  | (() => Iterable<BatchLike> | AsyncIterable<BatchLike>);
+  | ((epoch: number) => Iterable<BatchLike> | AsyncIterable<BatchLike>);
 
 /** The samples of one batch. */
 export interface Batch {
@@ -30,9 +34,9 @@ export function* slices(examples: Examples, batchSize: number, order?: Int32Arra
 }
 
 /** Batches of a source, each checked as it comes. */
-export async function* sourced(where: string, door: Door, source: BatchSource): AsyncGenerator<Batch> {
+export async function* sourced(where: string, door: Door, source: BatchSource, epoch = 1): AsyncGenerator<Batch> {
   let i = 0;
-  for await (const batch of typeof source === "function" ? source() : source) {
+  for await (const batch of typeof source === "function" ? source(epoch) : source) {
     const examples = checkBatch(`${where}: batch ${++i}`, door, batch);
     yield { examples, rows: Int32Array.from({ length: examples.count }, (_, r) => r) };
   }

@@ -35,17 +35,23 @@ export function hasFiles(): boolean {
   return builtin("fs") !== undefined;
 }
 
-/** Bytes of a file. @param path a path or a file: URL */
-export async function readFile(path: string): Promise<Uint8Array> {
+/** A path from a path or a file: URL. */
+function pathOf(place: string): string {
   const url = builtin<{ fileURLToPath(url: string): string }>("url");
-  const bytes = await fs().readFile(/^file:/i.test(path) && url ? url.fileURLToPath(path) : path);
+  return /^file:/i.test(place) && url ? url.fileURLToPath(place) : place;
+}
+
+/** Bytes of a file. @param place a path or a file: URL */
+export async function readFile(place: string): Promise<Uint8Array> {
+  const bytes = await fs().readFile(pathOf(place));
   // Node's Buffer may be a window on memory that others use.
   return new Uint8Array(bytes);
 }
 
 /** Writes all or nothing: a temporary file beside it, flushed, then renamed. */
-export async function writeFile(path: string, data: Uint8Array): Promise<void> {
+export async function writeFile(place: string, data: Uint8Array): Promise<void> {
   const { open, rename, rm } = fs();
+  const path = pathOf(place);
   const temporary = `${path}.${Date.now().toString(36)}.tmp`;
   try {
     const handle = await open(temporary, "w");

@@ -79,11 +79,12 @@ function isBuiltIn({ name, options }: Metric<unknown>): boolean {
 }
 
 /** Writes the file at `path`, all or nothing. */
-export async function save(model: Model, path: string, options: SaveOptions): Promise<void> {
-  if (typeof path !== "string" || !path) throw new OptionError(`save(): expected a path, got ${shown(path)}`);
+export async function save(model: Model, path: string | URL, options: SaveOptions): Promise<void> {
+  if (!(path instanceof URL) && (typeof path !== "string" || !path))
+    throw new OptionError(`save(): expected a path, got ${shown(path)}`);
   const bytes = toBytes(model, options);
   const { writeFile } = await import("../files/files.ts");
-  await writeFile(path, bytes);
+  await writeFile(String(path), bytes);
 }
 
 /** Where a model may come from: a path (Node-like runtimes), a URL, bytes, a Response, a File or Blob. */

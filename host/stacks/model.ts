@@ -12,8 +12,10 @@ import { type OptimizerLike, resolveOptimizer } from "../optimizers/index.ts";
 import { evaluate } from "../training/evaluate.ts";
 import { type FitData, type FitOptions, fit, type History, isBatchSource } from "../training/fit.ts";
 import { Trainer } from "../training/trainer.ts";
-import { checkStates, execute, finalStates, initialStateGradients, type States } from "./execution.ts";
+import { checkStates, execute, finalStates, type States } from "./execution.ts";
+import { checkOutput, type Gradients, readGradients } from "./gradients.ts";
 import type { Network } from "./network.ts";
+import { summary } from "./summary.ts";
 
 export interface CompileOptions {
   /** A name ("categoricalCrossentropy") or a loss with options. */
@@ -47,22 +49,6 @@ export interface Cotangents {
   outputGradient: TensorLike;
   /** One [batch, units] a recurrent layer. Default zeros. */
   stateGradient?: States | TensorLike;
-}
-
-export interface Gradients {
-  /** The compiled loss, or sum(output * outputGradient) + sum(state * stateGradient). */
-  loss: number;
-  /** Each row's (sample's, or step's) part of the summed loss, weighted, before any division; empty with cotangents. */
-  rowLosses: Float32Array;
-  outputs: Tensor;
-  /** Final states, one a recurrent layer. */
-  state: Tensor[];
-  /** By parameter name, in Keras layouts. */
-  gradients: Record<string, Tensor>;
-  /** Absent where the model reads tokens. */
-  inputGradient?: Tensor;
-  /** With respect to the initial states, one a recurrent layer. */
-  stateGradient: Tensor[];
 }
 
 /** What a model was made of, enough to make it again. */
@@ -295,65 +281,12 @@ export class Model {
     const B = examples.count;
     const initialState = checkStates(network, where, options.initialState, B);
     this.idle(where);
-    const { sequence, features } = network.output;
-    const shape = [B, ...(sequence ? [examples.steps] : []), features];
-    let outputGradient: Float32Array | undefined;
-    let stateGradient: Float32Array[] | undefined;
-    if (cotangents) {
-      const g = toTensor(cotangents.outputGradient, `${where}: outputGradient`);
-      if (g.data.length !== count(shape))
-        throw new ShapeError(`${where}: expected outputGradient ${shapeText(shape)}, got ${shapeText(g.shape)}`);
-      outputGradient = g.data;
-      stateGradient = checkStates(network, where, cotangents.stateGradient, B);
-    }
-    if (!network.trains) network.enableTraining([], 4);
-    const recording = execute(network, examples, all(examples), {
-      mode: "gradients",
+    return readGradients(network, examples, {
       loss: cotangents ? undefined : this.compiled(where).loss,
-      backward: true,
-      inputGradient: true,
-      outputGradient,
-      stateGradient,
+      outputGradient: cotangents && checkOutput(where, network, examples, cotangents.outputGradient),
+      stateGradient: checkStates(network, where, cotangents?.stateGradient, B),
       initialState,
     });
-    const { arena } = network.engine;
-    const { input, output, inputGradient } = recording;
-    const outputs = { shape, data: new Float32Array(count(shape)) };
-    gather(outputs.data, 0, arena.f32, output.address >> 2, B, sequence ? examples.steps : 1, features, output.stride);
-    const state = finalStates(network, recording);
-    let dx: Tensor | undefined;
-    if (inputGradient) {
-      const steps = input.port.sequence ? examples.steps : 1;
-      dx = {
-        shape: [B, ...(input.port.sequence ? [steps] : []), input.port.features],
-        data: new Float32Array(B * steps * input.port.features),
-      };
-      gather(dx.data, 0, arena.f32, inputGradient >> 2, B, steps, input.port.features, input.stride);
-    }
-    const dot = (a: Float32Array, b: Float32Array) => a.reduce((sum, v, i) => sum + v * b[i], 0);
-    let loss: number;
-    if (outputGradient)
-      loss =
-        dot(outputs.data, outputGradient) +
-        (stateGradient ? state.reduce((sum, s, i) => sum + dot(s.data, stateGradient[i]), 0) : 0);
-    else {
-      const [sum, divisor] = [arena.f64[recording.loss >> 3], arena.f64[(recording.loss >> 3) + 1]];
-      loss = this.trainer!.reduction === "sum" ? sum : divisor > 0 ? sum / divisor : 0;
-    }
-    const steps = sequence ? examples.steps : 1;
-    const rowLosses = new Float32Array(recording.rowLosses ? B * steps : 0);
-    if (recording.rowLosses) gather(rowLosses, 0, arena.f32, recording.rowLosses >> 2, B, steps, 1, 1);
-    return {
-      loss,
-      rowLosses,
-      outputs,
-      state,
-      gradients: Object.fromEntries(
-        network.params.map((param) => [param.name, { shape: [...param.shape], data: network.readGradient(param) }]),
-      ),
-      inputGradient: dx,
-      stateGradient: initialStateGradients(network, recording),
-    };
   }
 
   /**
@@ -418,27 +351,12 @@ export class Model {
 
   /** Layers, output shapes and parameters as a table. */
   summary(): string {
-    const rows = this.network.nodes.map(({ name, layer, built, params }) => {
-      const { sequence, features } = built.output;
-      return [
-        `${name} (${layer.type})`,
-        shapeText([null, ...(sequence ? [this.steps] : []), features]),
-        String(params.reduce((sum, p) => sum + count(p.shape), 0)),
-      ];
-    });
-    const total = this.network.params.reduce((sum, p) => sum + count(p.shape), 0);
-    const table = [["layer", "output", "parameters"], ...rows];
-    const width = (i: number) => Math.max(...table.map((row) => row[i].length));
-    const line = (row: string[]) =>
-      `${row[0].padEnd(width(0))}  ${row[1].padEnd(width(1))}  ${row[2].padStart(width(2))}`;
-    const rule = "-".repeat(width(0) + width(1) + width(2) + 4);
-    return [
-      line(table[0]),
-      rule,
-      ...rows.map(line),
-      rule,
-      `${total} parameters, ${((4 * total) / 1024).toFixed(1)} KiB`,
-    ].join("\n");
+    return summary(this.network, this.steps);
+  }
+
+  /** Trainable numbers in all. */
+  get parameterCount(): number {
+    return this.network.params.reduce((sum, { shape }) => sum + count(shape), 0);
   }
 
   /** Where the model's memory goes. */
@@ -450,10 +368,10 @@ export class Model {
    * Writes the model to one file, through a temporary one: a crash leaves the
    * old file or the new one.
    *
-   * @param path in Node-like runtimes; elsewhere use `toBytes()`
+   * @param path a path or file: URL, in Node-like runtimes; elsewhere use `toBytes()`
    * @param options `{ training: true }` adds what `fit` needs to go on: moments, epoch, schedule
    */
-  save(path: string, options: SaveOptions = {}): Promise<void> {
+  save(path: string | URL, options: SaveOptions = {}): Promise<void> {
     this.network.checkAlive();
     return save(this, path, options);
   }

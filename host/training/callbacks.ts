@@ -9,7 +9,7 @@ export interface FitContext {
   readonly model: Model;
   /** Epochs that this fit goes to. */
   readonly epochs: number;
-  /** Batches an epoch has, where that is known. */
+  /** Batches an epoch has; of a source of batches known after its first epoch. */
   readonly batches?: number;
   /** Ends training after this epoch, for a reason that `History.stopped` repeats. */
   stop(reason: string): void;

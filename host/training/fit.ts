@@ -123,7 +123,7 @@ export async function fit(
   const callbacks = [...(options.verbose ? [progress()] : []), ...(options.callbacks ?? [])];
   callbacks.sort((a, b) => Number(a.last ?? false) - Number(b.last ?? false));
   const history: History = { epoch: [], history: {} };
-  const context: FitContext = {
+  const context: { -readonly [K in keyof FitContext]: FitContext[K] } = {
     model,
     epochs,
     batches: order && Math.ceil(order.length / batchSize),
@@ -143,7 +143,7 @@ export async function fit(
     const rate = trainer.rate;
     model.resetStates();
     const turn = order && shuffle !== false ? permutation(seed, epoch, order.length).map((i) => order![i]) : order;
-    const source = examples ? slices(examples, batchSize, turn) : sourced(where, door, x as BatchSource);
+    const source = examples ? slices(examples, batchSize, turn) : sourced(where, door, x as BatchSource, epoch);
     let batch = 0;
     for await (const { examples: given, rows } of source) {
       signal?.throwIfAborted();
@@ -170,6 +170,7 @@ export async function fit(
       for (const [name, value] of Object.entries(await validation()))
         logs[`val${name[0].toUpperCase()}${name.slice(1)}`] = value;
     }
+    context.batches = batch;
     trainer.endEpoch(logs.valLoss ?? logs.loss);
     history.epoch.push(epoch);
     for (const [name, value] of Object.entries(logs)) (history.history[name] ??= []).push(value);
