@@ -10,6 +10,7 @@ import {
   type Layer,
   layerNorm,
   type Model,
+  masking,
   sequential,
   type Tensor,
 } from "../../../host/index.ts";
@@ -425,6 +426,31 @@ test("stream({ batch }) is as many separate streams", async () => {
       sameBits(together.state, state, "set and read");
       model.dispose();
     }
+});
+
+test("steps that the model itself masks are the same in a stream and in a sequence", async () => {
+  for (const zeroOutputForMask of [false, true])
+    for (const returnSequences of [false, true]) {
+      const options = { returnSequences, zeroOutputForMask };
+      const model = await make([masking(), gru(5, { ...options, returnSequences: true }), gru(4, options)], 3);
+      const x = randomTensor([1, 8, 3], 2);
+      for (const t of [0, 3, 4, 7]) x.data.fill(0, t * 3, t * 3 + 3);
+      const stream = model.stream();
+      for (let t = 0; t < 8; t++) {
+        const whole = await model.predict(steps(x, 0, t + 1));
+        const expected = returnSequences ? row(whole, 0, t) : whole.data;
+        sameBits(stream.step(row(x, 0, t)).slice(), expected, `zeros ${zeroOutputForMask}, step ${t}`);
+      }
+      model.dispose();
+    }
+  const model = await sequential([embedding(5, 3, { maskZero: true }), gru(4), dense(2)], { inputShape: [null] });
+  const tokens = [0, 3, 0, 1, 4, 0, 0, 2];
+  const stream = model.stream();
+  for (let t = 0; t < tokens.length; t++) {
+    const whole = await model.predict({ shape: [1, t + 1], data: Int32Array.from(tokens.slice(0, t + 1)) });
+    sameBits(stream.step([tokens[t]]).slice(), whole.data, `token ${t}`);
+  }
+  model.dispose();
 });
 
 test("the same seed trains to the same bytes, and another one to others", async () => {
