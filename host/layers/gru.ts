@@ -138,12 +138,15 @@ export function gru(units: number, options: GruOptions = {}): Layer {
           const step = B * Hp;
           const mask = x.mask?.address ?? 0;
           const holes = x.mask?.dialect === "holes";
+          const streamed = run.mode === "stream";
           // Outputs are the states themselves, unless masked steps or the reading order make them differ.
-          const written = holes || (returnSequences && (x.mask !== undefined || goBackwards));
+          // In a stream they are the last output that masked steps repeat, too.
+          const written = streamed
+            ? holes && zeroOutputForMask
+            : holes || (returnSequences && (x.mask !== undefined || goBackwards));
           const inPlace = !run.backward && (written || !returnSequences || T === 1);
           const flags = form | (holes && !zeroOutputForMask ? REPEAT : 0) | (inPlace ? IN_PLACE : 0);
           const gateSteps = run.backward ? T : Math.min(T, core.gruChunk(B));
-          const streamed = run.mode === "stream";
           const h = streamed ? run.state("h", step) : run.saved("h", inPlace ? step : (T + 1) * step);
           const gates = run.backward ? run.saved("gates", T * B * G) : run.scratch("gates", gateSteps * B * G);
           const y = written ? run.saved("y", (returnSequences ? T : 1) * step) : 0;
