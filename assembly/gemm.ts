@@ -158,7 +158,7 @@ export function gemm(
 }
 
 /** Four rows interleaved, group after group: lane 0..3 = rows i..i+3 of column k. */
-function packRows4(packed: usize, x: usize, rows: i32, k: i32, xRow: usize): void {
+export function packRows4(packed: usize, x: usize, rows: i32, k: i32, xRow: usize): void {
   for (let i = 0; i < rows; i += 4) {
     let p = packed;
     for (let q = x, end = x + bytes(k); q < end; q += 16) {

@@ -1,5 +1,6 @@
 import { activate, activateBackward } from "./activations";
 import { gemm, gemmTransposed, gemmTransposedScratch } from "./gemm";
+import { gemmInt8, int8Pack, int8PackedSize } from "./int8";
 import { sigmoid, tanh } from "./math";
 import { workOf } from "./memory";
 import { addRows, packPanels, packRow } from "./pack";
@@ -50,6 +51,8 @@ const READING_ORDER: i32 = 16;
 const IN_PLACE: i32 = 32;
 /** dx is added to. */
 const ACCUMULATE: i32 = 64;
+/** Weights are int8 (gruForwardInt8 sets it). */
+const INT8: i32 = 128;
 
 /** Rows of the input product at a time: what it writes is still in the L2 cache when the recurrence reads it. */
 const CHUNK_ROWS: i32 = 64;
@@ -78,21 +81,47 @@ export function gruPackedSize(I: i32, H: i32): i32 {
  */
 export function gruPack(packed: usize, kernel: usize, recurrent: usize, bias: usize, I: i32, H: i32, flags: i32): void {
   const Hp = pad8(H), gate = bytes(H), column = bytes(Hp);
-  packRow(packed, 0, 4 * Hp);
-  if (bias) {
-    for (let g = 1; g < 4; g++) addRows(packed + <usize>g * column, bias + <usize>(g - 1) * gate, 1, H, 0, 0);
-    if (!(flags & RESET_BEFORE)) {
-      const c = bias + 3 * gate;
-      addRows(packed, c + 2 * gate, 1, H, 0, 0);
-      addRows(packed + column, c, 1, H, 0, 0);
-      addRows(packed + 2 * column, c + gate, 1, H, 0, 0);
-    }
-  }
+  packBias(packed, bias, H, flags);
   const kernelPanels = packed + 4 * column, recurrentPanels = kernelPanels + 3 * column * <usize>I;
   for (let g = 0; g < 3; g++) {
     packPanels(kernelPanels + <usize>(g * I) * column, kernel + <usize>g * gate, I, H, 3 * H, 1, I, I << 3);
-    const nzr = g == 2 ? 0 : g + 1;
-    packPanels(recurrentPanels + <usize>(nzr * H) * column, recurrent + <usize>g * gate, H, H, 3 * H, 1, H, H << 3);
+    packPanels(recurrentPanels + <usize>(nzr(g) * H) * column, recurrent + <usize>g * gate, H, H, 3 * H, 1, H, H << 3);
+  }
+}
+
+/** Place of gate g of [z | r | n] among the recurrent panels [n | z | r]. */
+// @ts-ignore: decorator
+@inline function nzr(g: i32): i32 { return g == 2 ? 0 : g + 1; }
+
+/** Both biases as they meet in a row of sums: [q | z | r | n]. */
+function packBias(packed: usize, bias: usize, H: i32, flags: i32): void {
+  const Hp = pad8(H), gate = bytes(H), column = bytes(Hp);
+  packRow(packed, 0, 4 * Hp);
+  if (!bias) return;
+  for (let g = 1; g < 4; g++) addRows(packed + <usize>g * column, bias + <usize>(g - 1) * gate, 1, H, 0, 0);
+  if (flags & RESET_BEFORE) return;
+  for (let g = 0; g < 3; g++) addRows(packed + <usize>nzr(g) * column, bias + <usize>(3 + g) * gate, 1, H, 0, 0);
+}
+
+/** Elements of the packed weights of gruForwardInt8. */
+export function gruPackedSizeInt8(I: i32, H: i32): i32 {
+  const Hp = pad8(H);
+  return 4 * Hp + int8PackedSize(I, 3 * Hp) + int8PackedSize(H, 3 * Hp);
+}
+
+/**
+ * @param kernel    i8[I, 3H], columns [z | r | n], with its scales f32[3H]
+ * @param recurrent i8[H, 3H], columns [z | r | n], with its scales f32[3H]
+ * @param bias      f32, as in gruPack
+ */
+export function gruPackInt8(
+  packed: usize, kernel: usize, kernelScales: usize, recurrent: usize, recurrentScales: usize, bias: usize, I: i32, H: i32, flags: i32,
+): void {
+  const Hp = pad8(H), K = packed + bytes(4 * Hp), R = K + bytes(int8PackedSize(I, 3 * Hp));
+  packBias(packed, bias, H, flags);
+  for (let g = 0, column = 0; g < 3; g++, column += H) {
+    int8Pack(K, kernel + column, kernelScales + bytes(column), I, H, 3 * H, g * Hp, 3 * Hp);
+    int8Pack(R, recurrent + column, recurrentScales + bytes(column), H, H, 3 * H, nzr(g) * Hp, 3 * Hp);
   }
 }
 
@@ -137,18 +166,52 @@ export function gruForward(
   h: usize, gates: usize, y: usize, x: usize, packed: usize, mask: usize, activations: usize,
   T: i32, B: i32, I: i32, H: i32, gateSteps: i32, flags: i32, from: i32, to: i32, thread: i32,
 ): void {
+  forward(h, gates, y, x, packed, mask, activations, T, B, I, H, gateSteps, flags, 0, from, to, thread);
+}
+
+/**
+ * The same with weights in int8 (int8.ts).
+ *
+ * @param packed from gruPackInt8
+ * @param range  |x| of the largest level, from calibration; 0: the largest of each row. States always go by their own
+ */
+export function gruForwardInt8(
+  h: usize, gates: usize, y: usize, x: usize, packed: usize, mask: usize, activations: usize,
+  T: i32, B: i32, I: i32, H: i32, gateSteps: i32, flags: i32, range: f32, from: i32, to: i32, thread: i32,
+): void {
+  forward(h, gates, y, x, packed, mask, activations, T, B, I, H, gateSteps, flags | INT8, range, from, to, thread);
+}
+
+/**
+ * c = start + a · B, columns `first` to `first + n` of the packed [k, N], which
+ * is panels in float32, scales and panels in int8.
+ */
+function product(
+  c: usize, a: usize, packed: usize, start: usize, m: i32, first: i32, n: i32, k: i32, N: i32,
+  aStride: i32, cStride: i32, startStride: i32, flags: i32, range: f32, work: usize,
+): void {
+  if (flags & INT8) {
+    const panels = packed + bytes(N) + <usize>(first >> 3) * (<usize>((k + 1) >> 1) << 4);
+    gemmInt8(c, a, panels, packed + bytes(first), start, m, n, k, cStride, aStride, startStride, range, work);
+  } else gemm(c, a, packed + bytes(first * k), start, m, n, k, cStride, aStride, startStride, work);
+}
+
+function forward(
+  h: usize, gates: usize, y: usize, x: usize, packed: usize, mask: usize, activations: usize,
+  T: i32, B: i32, I: i32, H: i32, gateSteps: i32, flags: i32, range: f32, from: i32, to: i32, thread: i32,
+): void {
   const work = workOf(thread);
   const Hp = pad8(H), Ip = pad8(I), G = gruGatesStride(H, activations != 0), rows = to - from;
   const hStep: usize = flags & IN_PLACE ? 0 : bytes(B * Hp), reverse = flags & REVERSE;
-  const K = packed + bytes(4 * Hp), R = K + bytes(3 * Hp * I), Rzr = R + bytes(Hp * H);
+  const N = 3 * Hp, K = packed + bytes(4 * Hp), R = K + bytes(flags & INT8 ? int8PackedSize(I, N) : N * I);
   const kept = gateSteps >= T, chunk = min(gateSteps, max(1, CHUNK_ROWS / max(1, rows)));
   for (let done = 0; done < T; done += chunk) {
     const steps = min(chunk, T - done), first = reverse ? T - done - steps : done;
     const chunkGates = gates + (kept ? bytes(first * B * G) : 0);
     // One product projects the inputs of all the chunk's steps: columns z, r, n.
     for (let s = 0, runs = rows == B ? 1 : steps; s < runs; s++)
-      gemm(chunkGates + bytes((s * B + from) * G + Hp), x + bytes(((first + s) * B + from) * Ip), K, packed + bytes(Hp),
-        rows == B ? steps * B : rows, 3 * Hp, I, G, Ip, 0, work);
+      product(chunkGates + bytes((s * B + from) * G + Hp), x + bytes(((first + s) * B + from) * Ip), K, packed + bytes(Hp),
+        rows == B ? steps * B : rows, 0, N, I, N, Ip, G, 0, flags, range, work);
     for (let s = 0; s < steps; s++) {
       const order = done + s, t = reverse ? T - 1 - order : order;
       const g = chunkGates + bytes(((t - first) * B + from) * G);
@@ -156,12 +219,12 @@ export function gruForward(
       const hOut = h + <usize>(reverse ? t : t + 1) * hStep + bytes(from * Hp);
       const valid = mask ? mask + bytes(t * B + from) : 0;
       if (flags & RESET_BEFORE) {
-        gemm(g + bytes(Hp), hIn, Rzr, g + bytes(Hp), rows, 2 * Hp, H, G, Hp, G, work);
+        product(g + bytes(Hp), hIn, R, g + bytes(Hp), rows, Hp, 2 * Hp, H, N, Hp, G, G, flags, 0, work);
         for (let i = 0; i < rows; i++) resetBefore(g + bytes(i * G), hIn + bytes(i * Hp), Hp, activations);
-        gemm(g + bytes(3 * Hp), g, R, g + bytes(3 * Hp), rows, Hp, H, G, G, G, work);
+        product(g + bytes(3 * Hp), g, R, g + bytes(3 * Hp), rows, 0, Hp, H, N, G, G, G, flags, 0, work);
       } else {
         copyBias(g, packed, rows, Hp, G);
-        gemm(g, hIn, R, g, rows, 3 * Hp, H, G, Hp, G, work);
+        product(g, hIn, R, g, rows, 0, N, H, N, Hp, G, G, flags, 0, work);
       }
       for (let i = 0; i < rows; i++) {
         const gi = g + bytes(i * G), hi = hIn + bytes(i * Hp), ho = hOut + bytes(i * Hp);

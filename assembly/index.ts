@@ -3,13 +3,14 @@ export { addTo, allFinite, clipValue, copyRows, scale, zero } from "./elementwis
 export { gemm, gemmTransposed, gemmTransposedScratch } from "./gemm";
 export { addRows, packPanels, packRow } from "./pack";
 export {
-  denseBackward, denseForward, denseGradients, denseGradientsScratch, densePack, densePackedSize, densePackedTransposedSize,
-  densePackTransposed,
+  denseBackward, denseForward, denseForwardInt8, denseGradients, denseGradientsScratch, densePack, densePackInt8, densePackedSize,
+  densePackedSizeInt8, densePackedTransposedSize, densePackTransposed,
 } from "./dense";
 export {
-  gruBackward, gruChunk, gruForward, gruGatesStride, gruGradients, gruGradientsPanels, gruGradientsScratch, gruPack, gruPackedSize,
-  gruPackedTransposedSize, gruPackTransposed,
+  gruBackward, gruChunk, gruForward, gruForwardInt8, gruGatesStride, gruGradients, gruGradientsPanels, gruGradientsScratch, gruPack,
+  gruPackInt8, gruPackedSize, gruPackedSizeInt8, gruPackedTransposedSize, gruPackTransposed,
 } from "./gru";
+export { gemmInt8, int8ActivationBits, int8Pack, int8PackedSize, int8Quantize } from "./int8";
 export { maxAbsolute, sumOfAbsolutes, sumOfSquares } from "./reductions";
 export { activate, activateBackward } from "./activations";
 export { logSoftmax, logSoftmaxBackward, softmax, softmaxBackward } from "./softmax";

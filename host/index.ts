@@ -10,6 +10,7 @@ export { FormatError, GruvyError, OptionError, ShapeError, StateError } from "./
 export { type Nested, type Tensor, type TensorLike, tensor } from "./core/tensor.ts";
 export { configure, type RuntimeInfo, runtimeInfo, type Settings, type WasmSource } from "./core/wasm.ts";
 export { loadModel, type ModelSource, type SaveOptions } from "./formats/gruvy.ts";
+export { type QuantizeOptions, quantize } from "./inference/quantize.ts";
 export type { Stream, StreamOptions } from "./inference/stream.ts";
 export { activation } from "./layers/activation.ts";
 export type { Activation, ActivationName } from "./layers/activations.ts";

@@ -1,20 +1,24 @@
-import { FormatError, GruvyError, OptionError } from "../core/errors.ts";
+import { FormatError, GruvyError, OptionError, StateError } from "../core/errors.ts";
 import { checkOptions, flag, shown } from "../core/options.ts";
 import { shapeText, type Tensor } from "../core/tensor.ts";
+import { getEngine } from "../core/wasm.ts";
 import { layerFromConfig } from "../layers/index.ts";
 import type { Json } from "../layers/layer.ts";
 import type { Metric } from "../metrics/metric.ts";
 import { resolveMetric } from "../metrics/resolve.ts";
 import type { Architecture, Model } from "../stacks/model.ts";
-import { sequential } from "../stacks/sequential.ts";
+import type { Quantization } from "../stacks/network.ts";
+import { buildSequential } from "../stacks/sequential.ts";
 import type { Progress } from "../training/trainer.ts";
-import { readSafetensors, type StoredTensor, writeSafetensors } from "./safetensors.ts";
+import { readSafetensors, type StoredTensor, type WritableTensor, writeSafetensors } from "./safetensors.ts";
 
 /**
  * Our own file: safetensors with the parameters under their names in Keras
  * layouts, and in the metadata entry "gruvy" the JSON of everything else. A
  * checkpoint has the optimizer's moments beside them ("optimizer.m.gru.kernel")
- * and the tensors of callbacks ("callback.earlyStopping.gru.kernel").
+ * and the tensors of callbacks ("callback.earlyStopping.gru.kernel"). A
+ * quantised model has I8 matrices, each with the scales of its columns beside
+ * it: weight = "gru.kernel"[i, j] · "gru.kernel.scale"[j].
  */
 
 export interface SaveOptions {
@@ -33,6 +37,7 @@ interface Header {
     readonly optimizer: { readonly name: string; readonly config: object };
     readonly metrics: readonly { readonly name: string; readonly options: object }[];
   };
+  readonly quantization?: Quantization;
   readonly training?: { readonly progress: Progress; readonly callbacks: Readonly<Record<string, Json>> };
 }
 
@@ -42,7 +47,15 @@ export function toBytes(model: Model, options: SaveOptions = {}): Uint8Array<Arr
   const training = flag("save()", "training", options.training ?? false);
   const trainer = model.training;
   if (training && !trainer) throw new OptionError('save(): "training" needs a compiled model');
-  const tensors = new Map<string, Tensor>(Object.entries(model.weights()));
+  const { network } = model;
+  if (training && network.quantization) throw new StateError('save(): "training": a quantised model cannot train');
+  const tensors = new Map<string, WritableTensor>();
+  for (const param of network.params)
+    if (param.type === "i8") {
+      const { q, scales } = network.readQuantized(param);
+      tensors.set(param.name, { shape: param.shape, data: q });
+      tensors.set(`${param.name}.scale`, { shape: [scales.length], data: scales });
+    } else tensors.set(param.name, { shape: param.shape, data: network.readParam(param) });
   const callbacks: Record<string, Json> = {};
   if (training && trainer) {
     for (const [name, { shape, data }] of trainer.moments()) tensors.set(name, { shape: [...shape], data });
@@ -57,6 +70,7 @@ export function toBytes(model: Model, options: SaveOptions = {}): Uint8Array<Arr
   const header: Header = {
     format: FORMAT,
     architecture: model.architecture,
+    ...(network.quantization && { quantization: network.quantization }),
     ...(trainer && {
       compile: {
         loss: { name: trainer.loss.name, config: trainer.loss.config },
@@ -125,10 +139,12 @@ export async function loadModel(source: ModelSource): Promise<Model> {
       'loadModel(): a safetensors file without the "gruvy" metadata: weights only, no architecture',
     );
   const header = parseHeader(text);
-  const model = await build(header.architecture);
+  const model = await build(header.architecture, header.quantization && (await checkQuantization(header.quantization)));
   try {
-    model.setWeights(weightsOf(model, tensors));
+    readWeights(model, tensors);
     if (header.compile) compile(model, header);
+    if (header.training && header.quantization)
+      throw new FormatError("loadModel(): the training state of a quantised model, which cannot train");
     if (header.training) restoreTraining(model, header.training, tensors);
     return model;
   } catch (error) {
@@ -158,14 +174,30 @@ function parseHeader(text: string): Header {
   return header as unknown as Header;
 }
 
-async function build({ kind, config }: Architecture): Promise<Model> {
+/** What this version computes with, and nothing that it would compute otherwise. */
+async function checkQuantization(value: unknown): Promise<Quantization> {
+  const { core } = await getEngine();
+  const bits = core.int8ActivationBits();
+  if (!isRecord(value) || value.precision !== "int8" || !isRecord(value.ranges))
+    throw new FormatError("loadModel(): the quantization is damaged");
+  if (value.activationBits !== bits)
+    throw new FormatError(
+      `loadModel(): int8 with activations of ${shown(value.activationBits)} bits; this version computes with ${bits}`,
+    );
+  const ranges = Object.entries(value.ranges);
+  if (!ranges.every(([, range]) => typeof range === "number" && range >= 0 && range <= 3.4e38))
+    throw new FormatError("loadModel(): the ranges of the quantization are damaged");
+  return { precision: "int8", activationBits: bits, ranges: Object.fromEntries(ranges) as Record<string, number> };
+}
+
+async function build({ kind, config }: Architecture, quantization?: Quantization): Promise<Model> {
   if (kind !== "sequential" || !isRecord(config))
     throw new FormatError('loadModel(): the architecture is not "sequential"');
   const { layers, inputShape, seed } = config as { layers?: unknown; inputShape?: unknown; seed?: unknown };
   if (!Array.isArray(layers) || layers.length === 0 || layers.length > 10_000)
     throw new FormatError("loadModel(): the architecture has no list of layers");
   try {
-    return await sequential(
+    return await buildSequential(
       layers.map((layer: unknown) => {
         if (
           !isRecord(layer) ||
@@ -177,6 +209,7 @@ async function build({ kind, config }: Architecture): Promise<Model> {
         return layerFromConfig(layer.type, layer.name, layer.config);
       }),
       { inputShape: inputShape as (number | null)[], seed: seed as number },
+      quantization,
     );
   } catch (error) {
     if (error instanceof FormatError || !(error instanceof GruvyError)) throw error;
@@ -184,19 +217,43 @@ async function build({ kind, config }: Architecture): Promise<Model> {
   }
 }
 
-function weightsOf(model: Model, tensors: ReadonlyMap<string, StoredTensor>): Record<string, Tensor> {
-  const out: Record<string, Tensor> = {};
-  for (const { name, shape } of model.network.params) out[name] = floats(name, tensors.get(name), shape);
-  return out;
+/** Everything is checked before the first is written. */
+function readWeights({ network }: Model, tensors: ReadonlyMap<string, StoredTensor>): void {
+  const writes = network.params.map((param) => {
+    const { name, shape, type } = param;
+    if (type === "f32") {
+      const { data } = finite(name, tensors.get(name), shape);
+      return () => network.writeParam(param, data);
+    }
+    const stored = ofShape(name, tensors.get(name), shape);
+    const { data } = stored;
+    if (!(data instanceof Int8Array)) throw new FormatError(`loadModel(): "${name}": expected I8, got ${stored.dtype}`);
+    const scales = finite(`${name}.scale`, tensors.get(`${name}.scale`), [shape.at(-1)!]);
+    return () => network.writeQuantized(param, data, scales.data);
+  });
+  for (const write of writes) write();
+}
+
+function ofShape(name: string, tensor: StoredTensor | undefined, shape: readonly number[]): StoredTensor {
+  if (!tensor) throw new FormatError(`loadModel(): "${name}" ${shapeText(shape)} is missing`);
+  if (shapeText(tensor.shape) !== shapeText(shape))
+    throw new FormatError(`loadModel(): "${name}": expected ${shapeText(shape)}, got ${shapeText(tensor.shape)}`);
+  return tensor;
 }
 
 function floats(name: string, tensor: StoredTensor | undefined, shape: readonly number[]): Tensor {
-  if (!tensor) throw new FormatError(`loadModel(): "${name}" ${shapeText(shape)} is missing`);
-  if (!(tensor.data instanceof Float32Array))
-    throw new FormatError(`loadModel(): "${name}": expected F32, F16 or BF16, got ${tensor.dtype}`);
-  if (shapeText(tensor.shape) !== shapeText(shape))
-    throw new FormatError(`loadModel(): "${name}": expected ${shapeText(shape)}, got ${shapeText(tensor.shape)}`);
-  return { shape: [...shape], data: tensor.data };
+  const { data, dtype } = ofShape(name, tensor, shape);
+  if (!(data instanceof Float32Array))
+    throw new FormatError(`loadModel(): "${name}": expected F32, F16 or BF16, got ${dtype}`);
+  return { shape: [...shape], data };
+}
+
+function finite(name: string, tensor: StoredTensor | undefined, shape: readonly number[]): Tensor {
+  const values = floats(name, tensor, shape);
+  const bad = values.data.findIndex((v) => v - v !== 0);
+  if (bad >= 0)
+    throw new FormatError(`loadModel(): "${name}" has ${values.data[bad]} at position ${bad}; expected finite numbers`);
+  return values;
 }
 
 function compile(model: Model, { compile: saved }: Header): void {

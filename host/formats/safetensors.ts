@@ -248,13 +248,14 @@ function readData({ type: Type, widen }: Dtype, bytes: Uint8Array, offset: numbe
 /** What can be written: numbers whose type says how. */
 export interface WritableTensor {
   shape: readonly number[];
-  data: Float32Array | Float64Array | Int32Array | Uint8Array;
+  data: Float32Array | Float64Array | Int32Array | Int8Array | Uint8Array;
 }
 
-function writtenType({ data }: WritableTensor): "F64" | "F32" | "I32" | "U8" {
+function writtenType({ data }: WritableTensor): "F64" | "F32" | "I32" | "I8" | "U8" {
   if (data instanceof Float64Array) return "F64";
   if (data instanceof Float32Array) return "F32";
-  return data instanceof Int32Array ? "I32" : "U8";
+  if (data instanceof Int32Array) return "I32";
+  return data instanceof Int8Array ? "I8" : "U8";
 }
 
 function byName([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {

@@ -45,11 +45,13 @@ export function dense(units: number, options: DenseOptions = {}): Layer {
       const I = input.features;
       const N = units;
       const { core } = b;
-      const kernel = b.param("kernel", [I, N], kernelInitializer);
+      const kernel = b.matrix("kernel", [I, N], kernelInitializer);
       const bias = useBias ? b.param("bias", [N], biasInitializer) : undefined;
-      const packed = b.packed("weights", core.densePackedSize(I, N), (k, at) =>
-        k.densePack(at, kernel.address, bias?.address ?? 0, I, N),
-      );
+      const packedSize = b.int8 ? core.densePackedSizeInt8(I, N) : core.densePackedSize(I, N);
+      const packed = b.packed("weights", packedSize, (k, at) => {
+        if (b.int8) k.densePackInt8(at, kernel.address, kernel.scales, bias?.address ?? 0, I, N);
+        else k.densePack(at, kernel.address, bias?.address ?? 0, I, N);
+      });
       const packedTransposed = b.packed(
         "weights, transposed",
         core.densePackedTransposedSize(I, N),
@@ -61,7 +63,8 @@ export function dense(units: number, options: DenseOptions = {}): Layer {
         output,
         forward(run, [x]) {
           const sums = run.saved("y", x.rows * padded(N));
-          run.k.denseForward(sums, x.address, packed.address, I, N, 0, x.rows, 0);
+          if (b.int8) run.k.denseForwardInt8(sums, x.address, packed.address, I, N, b.int8.range, 0, x.rows, 0);
+          else run.k.denseForward(sums, x.address, packed.address, I, N, 0, x.rows, 0);
           const { rows, mask } = x;
           const value = { port: output, address: sums, rows, stride: padded(N), mask, saved: {} };
           return activate(run, activation, value, true);

@@ -114,12 +114,15 @@ export function gru(units: number, options: GruOptions = {}): Layer {
       const Hp = padded(H);
       const { core } = b;
       const G = core.gruGatesStride(H, custom ? 1 : 0);
-      const kernel = b.param("kernel", [I, 3 * H], kernelInitializer);
-      const recurrent = b.param("recurrentKernel", [H, 3 * H], recurrentInitializer);
+      const kernel = b.matrix("kernel", [I, 3 * H], kernelInitializer);
+      const recurrent = b.matrix("recurrentKernel", [H, 3 * H], recurrentInitializer);
       const bias = useBias ? b.param("bias", resetAfter ? [2, 3 * H] : [3 * H], biasInitializer) : undefined;
-      const packed = b.packed("weights", core.gruPackedSize(I, H), (k, at) =>
-        k.gruPack(at, kernel.address, recurrent.address, bias?.address ?? 0, I, H, form),
-      );
+      const packedSize = b.int8 ? core.gruPackedSizeInt8(I, H) : core.gruPackedSize(I, H);
+      const packed = b.packed("weights", packedSize, (k, at) => {
+        const [K, R, c] = [kernel.address, recurrent.address, bias?.address ?? 0];
+        if (b.int8) k.gruPackInt8(at, K, kernel.scales, R, recurrent.scales, c, I, H, form);
+        else k.gruPack(at, K, R, c, I, H, form);
+      });
       const packedTransposed = b.packed(
         "weights, transposed",
         core.gruPackedTransposedSize(I, H),
@@ -165,24 +168,9 @@ export function gru(units: number, options: GruOptions = {}): Layer {
           const given = run.initialState(b.name, Hp);
           if (given !== undefined) run.k.copyRows(initial, given, B, Hp, Hp, Hp);
           else if (!streamed) run.k.zero(initial, step);
-          run.k.gruForward(
-            h,
-            gates,
-            y,
-            x.address,
-            packed.address,
-            mask,
-            activations,
-            T,
-            B,
-            I,
-            H,
-            gateSteps,
-            flags,
-            0,
-            B,
-            0,
-          );
+          const operands = [h, gates, y, x.address, packed.address, mask, activations] as const;
+          if (b.int8) run.k.gruForwardInt8(...operands, T, B, I, H, gateSteps, flags, b.int8.range, 0, B, 0);
+          else run.k.gruForward(...operands, T, B, I, H, gateSteps, flags, 0, B, 0);
           const states = inPlace || goBackwards ? h : h + 4 * step;
           return {
             port: output,

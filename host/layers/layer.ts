@@ -55,12 +55,15 @@ export interface StatePlace {
   gradient?: number;
 }
 
-/** A trainable tensor in its Keras layout, dense. */
+/** A trainable tensor in its Keras layout, dense: f32, or in a quantised model i8 with a scale a column. */
 export interface Param {
   /** "gru_1.recurrentKernel" */
   readonly name: string;
   readonly shape: readonly number[];
   readonly initializer: Initializer;
+  readonly type: "f32" | "i8";
+  /** Address of the scales, f32[last axis of the shape], for i8. */
+  scales: number;
   /** Addresses in the params and grads regions; grads exist in training only. */
   address: number;
   gradient: number;
@@ -73,7 +76,11 @@ export interface Builder {
   readonly name: string;
   /** The model's. */
   readonly seed: number;
+  /** In a quantised model. `range`: the largest input in calibration; 0: every row has its own. */
+  readonly int8?: { readonly range: number };
   param(name: string, shape: readonly number[], initializer: Initializer): Param;
+  /** A matrix that inputs are multiplied by: i8 in a quantised model. */
+  matrix(name: string, shape: readonly number[], initializer: Initializer): Param;
   /**
    * A copy of parameters in another layout, made again whenever they change.
    *

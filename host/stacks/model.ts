@@ -88,7 +88,8 @@ export class Model {
     return this.network.nodes.find((node) => node.built.tokens !== undefined)?.built.tokens;
   }
 
-  private door(targets: boolean, allowNonFinite = false): Door {
+  /** @internal What fits through; `targets` where the loss wants them. */
+  door(targets: boolean, allowNonFinite = false): Door {
     const { network } = this;
     const loss = targets ? this.compiled("targets").loss : undefined;
     return {
@@ -99,6 +100,12 @@ export class Model {
       allowNonFinite,
       targets: loss && { kind: loss.targets, ignoreIndex: loss.ignoreIndex, loss: loss.name },
     };
+  }
+
+  /** A quantised model only runs. */
+  private checkTrains(where: string): void {
+    if (this.network.quantization)
+      throw new StateError(`${where}: a quantised model cannot train; train the float model, then quantize() it again`);
   }
 
   private compiled(what: string): Trainer {
@@ -161,6 +168,7 @@ export class Model {
    * @throws StateError  when the model is not compiled, or training diverges
    */
   async fit(x: FitData, y?: TensorLike | FitOptions, options: FitOptions = {}): Promise<History> {
+    this.checkTrains("fit()");
     const trainer = this.compiled("fit()");
     if (isBatchSource(x) && y !== undefined && !ArrayBuffer.isView(y) && !Array.isArray(y) && !("data" in y)) {
       options = y as FitOptions;
@@ -181,6 +189,7 @@ export class Model {
     y: TensorLike,
     options: GradientOptions = {},
   ): Promise<{ loss: number; gradientNorm: number; state: Tensor[] }> {
+    this.checkTrains("trainOnBatch()");
     const trainer = this.compiled("trainOnBatch()");
     checkOptions("trainOnBatch()", options, ["lengths", "mask", "sampleWeight", "initialState", "allowNonFinite"]);
     const examples = checkExamples("trainOnBatch()", this.door(true, options.allowNonFinite), {
@@ -270,6 +279,7 @@ export class Model {
     const { network } = this;
     const where = "gradients()";
     network.checkAlive();
+    this.checkTrains(where);
     checkOptions(where, options, ["lengths", "mask", "sampleWeight", "initialState", "allowNonFinite"]);
     const cotangents = isCotangents(y) ? y : undefined;
     if (cotangents) checkOptions(`${where}: cotangents`, cotangents, ["outputGradient", "stateGradient"]);

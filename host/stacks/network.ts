@@ -6,7 +6,7 @@ import { describe, Region } from "../core/plan.ts";
 import { random } from "../core/random.ts";
 import { count } from "../core/tensor.ts";
 import type { Engine } from "../core/wasm.ts";
-import { resolveInitializer } from "../layers/initializers.ts";
+import { type Initializer, resolveInitializer } from "../layers/initializers.ts";
 import type { Builder, BuiltLayer, Layer, Param, Port } from "../layers/layer.ts";
 import { measure, type Recording, type Request, record } from "./recording.ts";
 
@@ -29,6 +29,15 @@ export interface Topology {
   readonly nodes: readonly NodeSpec[];
   /** The node that is the model's output. */
   readonly output: number;
+}
+
+/** Weights in int8, in what a model computes with and in its file. */
+export interface Quantization {
+  readonly precision: "int8";
+  /** Bits of a quantised activation, the same in every binary. */
+  readonly activationBits: number;
+  /** By layer: the largest |input| in calibration. Layers without one, or with 0, go by each row's own largest. */
+  readonly ranges: Readonly<Record<string, number>>;
 }
 
 interface Packed {
@@ -73,6 +82,7 @@ export class Network {
     readonly engine: Engine,
     readonly topology: Topology,
     readonly seed: number,
+    readonly quantization?: Quantization,
   ) {
     const params: Param[] = [];
     const ports: Port[] = [];
@@ -80,15 +90,19 @@ export class Network {
     this.inputs = topology.inputs;
     this.nodes = topology.nodes.map((spec) => {
       const own: Param[] = [];
+      const declare = (name: string, shape: readonly number[], initializer: Initializer, type: Param["type"]) => {
+        const places = { address: 0, scales: 0, gradient: 0 };
+        const param: Param = { name: `${spec.name}.${name}`, shape, initializer, type, ...places };
+        own.push(param);
+        return param;
+      };
       const builder: Builder = {
         core: engine.core,
         name: spec.name,
         seed,
-        param: (name, shape, initializer) => {
-          const param: Param = { name: `${spec.name}.${name}`, shape, initializer, address: 0, gradient: 0 };
-          own.push(param);
-          return param;
-        },
+        int8: quantization && { range: quantization.ranges[spec.name] ?? 0 },
+        param: (name, shape, initializer) => declare(name, shape, initializer, "f32"),
+        matrix: (name, shape, initializer) => declare(name, shape, initializer, quantization ? "i8" : "f32"),
         packed: (label, count, write, training = false) => {
           const packed: Packed = { label: `${spec.name}.${label}`, count, training, record: write, address: 0 };
           this.packs.push(packed);
@@ -112,6 +126,7 @@ export class Network {
       packedTransposed: new Region("packed"),
     };
     for (const param of params) {
+      if (param.type === "i8") continue; // made from another model's, or read from a file
       const initialize = resolveInitializer(`layer "${param.name.split(".")[0]}"`, param.initializer);
       this.write(param.address, initialize(param.shape, random(seed, param.name)));
     }
@@ -119,7 +134,11 @@ export class Network {
 
   private layWeights(base: number) {
     const params = new Region("params", base);
-    for (const param of this.params) param.address = params.take(param.name, count(param.shape));
+    for (const param of this.params) {
+      const { name, shape, type } = param;
+      if (type === "i8") param.scales = params.take(`${name}, scales`, shape.at(-1)!);
+      param.address = params.take(name, type === "i8" ? Math.ceil(count(shape) / 4) : count(shape));
+    }
     const packed = new Region("packed", base + params.high);
     for (const pack of this.packs) if (!pack.training) pack.address = packed.take(pack.label, pack.count);
     return { params, packed };
@@ -277,7 +296,32 @@ export class Network {
     return this.params.find((p) => p.name === name);
   }
 
+  /** Bytes of a parameter in a file. */
+  bytesOf({ shape, type }: Param): number {
+    return type === "i8" ? count(shape) + 4 * shape.at(-1)! : 4 * count(shape);
+  }
+
+  /** The whole numbers of an i8 parameter, and their scales. */
+  readQuantized({ address, scales, shape }: Param): { q: Int8Array; scales: Float32Array } {
+    const { u8, f32 } = this.engine.arena;
+    return {
+      q: new Int8Array(u8.slice(address, address + count(shape)).buffer),
+      scales: f32.slice(scales >> 2, (scales >> 2) + shape.at(-1)!),
+    };
+  }
+  writeQuantized(param: Param, q: Int8Array, scales: Float32Array): void {
+    const { u8, f32 } = this.engine.arena;
+    u8.set(new Uint8Array(q.buffer, q.byteOffset, q.length), param.address);
+    f32.set(scales, param.scales >> 2);
+    this.paramsChanged();
+  }
+
+  /** As float32, also where it is kept as i8. */
   readParam(param: Param): Float32Array {
+    if (param.type === "i8") {
+      const { q, scales } = this.readQuantized(param);
+      return Float32Array.from(q, (v, i) => v * scales[i % scales.length]);
+    }
     return this.engine.arena.f32.slice(param.address >> 2, (param.address >> 2) + count(param.shape));
   }
   readGradient(param: Param): Float32Array {
@@ -286,7 +330,17 @@ export class Network {
   writeParam(param: Param, values: Float32Array): void {
     if (values.length !== count(param.shape))
       throw new ShapeError(`"${param.name}": expected ${count(param.shape)} numbers, got ${values.length}`);
-    this.write(param.address, values);
+    if (param.type === "i8") this.quantize(param, values);
+    else this.write(param.address, values);
+  }
+
+  private quantize({ address, scales, shape }: Param, values: Float32Array): void {
+    const { arena, core } = this.engine;
+    const block = arena.take(values.byteLength);
+    this.write(block.address, values);
+    const n = shape.at(-1)!;
+    core.int8Quantize(address, scales, block.address, values.length / n, n);
+    arena.give(block);
   }
 
   checkAlive(): void {

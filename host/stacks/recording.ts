@@ -27,6 +27,8 @@ export class Request {
       readonly stateGradient?: boolean;
       /** The gradient of the input is wanted. */
       readonly inputGradient?: boolean;
+      /** The outputs of all layers stay where they are until the end. */
+      readonly keep?: boolean;
     } = {},
   ) {
     const { loss, ...rest } = options;
@@ -180,7 +182,7 @@ function lay(network: Network, request: Request, bases: readonly number[]): Reco
     takenBy.push(owned);
     if (params.length || sources.some((s) => wanted.has(s))) wanted.add(value);
     endTurn();
-    if (!backward)
+    if (!backward && !options.keep)
       for (const j of new Set(inputs))
         if (j >= 0 && lastReader[j] === i && !shares(values[j], value) && !network.nodes[j].built.stateful)
           for (const a of takenBy[j]) saved.give(a);

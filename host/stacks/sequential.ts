@@ -3,7 +3,7 @@ import { checkOptions, integer, shown } from "../core/options.ts";
 import { getEngine } from "../core/wasm.ts";
 import type { Layer, Port } from "../layers/layer.ts";
 import { Model } from "./model.ts";
-import { Network, type NodeSpec } from "./network.ts";
+import { Network, type NodeSpec, type Quantization } from "./network.ts";
 
 export interface SequentialOptions {
   /** One sample: [time, features], [features], or [time] for tokens. null is any number of steps. */
@@ -58,7 +58,16 @@ export function nameLayers(where: string, layers: readonly Layer[]): string[] {
  * @throws OptionError for unknown options
  * @throws ShapeError  when a layer does not fit the one before it
  */
-export async function sequential(layers: readonly Layer[], options: SequentialOptions): Promise<Model> {
+export function sequential(layers: readonly Layer[], options: SequentialOptions): Promise<Model> {
+  return buildSequential(layers, options);
+}
+
+/** The same, or a quantised model whose weights are still to be written. */
+export async function buildSequential(
+  layers: readonly Layer[],
+  options: SequentialOptions,
+  quantization?: Quantization,
+): Promise<Model> {
   const where = "sequential()";
   if (!Array.isArray(layers) || layers.length === 0)
     throw new OptionError(`${where}: expected an array of layers, got ${shown(layers)}`);
@@ -73,7 +82,12 @@ export async function sequential(layers: readonly Layer[], options: SequentialOp
   const input = inputPort(where, options.inputShape, layers[0].readsTokens ?? false);
   const names = nameLayers(where, layers);
   const nodes: NodeSpec[] = layers.map((layer, i) => ({ layer, name: names[i], inputs: [i - 1] }));
-  const network = new Network(await getEngine(), { inputs: [input], nodes, output: layers.length - 1 }, seed);
+  const network = new Network(
+    await getEngine(),
+    { inputs: [input], nodes, output: layers.length - 1 },
+    seed,
+    quantization,
+  );
   return new Model(network, [...options.inputShape], {
     kind: "sequential",
     config: {

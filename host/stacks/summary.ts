@@ -3,7 +3,8 @@ import { count } from "../core/tensor.ts";
 import type { Network } from "./network.ts";
 
 /** Layers, output shapes and parameters as a table. */
-export function summary({ nodes, params }: Network, steps: number | null): string {
+export function summary(network: Network, steps: number | null): string {
+  const { nodes, params } = network;
   const size = (of: typeof params) => of.reduce((sum, { shape }) => sum + count(shape), 0);
   const table = [
     ["layer", "output", "parameters"],
@@ -19,6 +20,6 @@ export function summary({ nodes, params }: Network, steps: number | null): strin
       `${name.padEnd(widths[0])}  ${output.padEnd(widths[1])}  ${parameters.padStart(widths[2])}`,
   );
   const rule = "-".repeat(head.length);
-  const total = size(params);
-  return [head, rule, ...rows, rule, `${total} parameters, ${((4 * total) / 1024).toFixed(1)} KiB`].join("\n");
+  const bytes = params.reduce((sum, param) => sum + network.bytesOf(param), 0);
+  return [head, rule, ...rows, rule, `${size(params)} parameters, ${(bytes / 1024).toFixed(1)} KiB`].join("\n");
 }

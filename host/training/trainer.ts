@@ -84,7 +84,8 @@ function predictions(network: Network, recording: Recording, examples: Examples,
 /** Parameters, gradients and moments of a network in training, and the rule that moves them. */
 export class Trainer {
   progress: Progress = { step: 0, epoch: 0 };
-  private readonly spans: Spans;
+  /** None in a quantised model, which can only be evaluated. */
+  private readonly spans: Spans = { params: 0, grads: 0, slots: [], settings: 0, count: 0 };
 
   constructor(
     readonly network: Network,
@@ -92,6 +93,7 @@ export class Trainer {
     readonly optimizer: Optimizer,
     readonly metrics: readonly Metric<unknown>[],
   ) {
+    if (network.quantization) return;
     const { slots, settings } = network.enableTraining(optimizer.slots, SETTINGS);
     this.spans = { params: network.paramsAddress, grads: network.gradsAddress, slots, settings, count: network.span };
     const { f32 } = network.engine.arena;
