@@ -11,6 +11,7 @@ export { type Nested, type Tensor, type TensorLike, tensor } from "./core/tensor
 export { configure, type RuntimeInfo, runtimeInfo, type Settings, type WasmSource } from "./core/wasm.ts";
 export { loadModel, type ModelSource, type SaveOptions } from "./formats/gruvy.ts";
 export type { Stream, StreamOptions } from "./inference/stream.ts";
+export type { StreamPool, StreamPoolOptions } from "./inference/stream-pool.ts";
 export { activation } from "./layers/activation.ts";
 export type { Activation, ActivationName } from "./layers/activations.ts";
 export { type DenseOptions, dense } from "./layers/dense.ts";
