@@ -38,6 +38,22 @@ export function copyRows(y: usize, x: usize, rows: i32, n: i32, yStride: i32, xS
   }
 }
 
+/** Rows collected by index: y[i, 0..n) = x[index[i], 0..n), both dense, of any 4-byte type. @param index i32[rows] */
+export function gatherRows(y: usize, x: usize, index: usize, rows: i32, n: i32): void {
+  for (const end = index + bytes(rows); index < end; index += 4) {
+    memory.copy(y, x + <usize>load<i32>(index) * bytes(n), bytes(n));
+    y += bytes(n);
+  }
+}
+
+/** The inverse of gatherRows: y[index[i], 0..n) = x[i, 0..n). */
+export function scatterRows(y: usize, x: usize, index: usize, rows: i32, n: i32): void {
+  for (const end = index + bytes(rows); index < end; index += 4) {
+    memory.copy(y + <usize>load<i32>(index) * bytes(n), x, bytes(n));
+    x += bytes(n);
+  }
+}
+
 /** y = 0, f32[n]. */
 export function zero(y: usize, n: i32): void {
   memory.fill(y, 0, bytes(n));

@@ -1,5 +1,5 @@
 export { arenaStart, fuses } from "./memory";
-export { addTo, allFinite, clipValue, copyRows, scale, zero } from "./elementwise";
+export { addTo, allFinite, clipValue, copyRows, gatherRows, scale, scatterRows, zero } from "./elementwise";
 export { gemm, gemmTransposed, gemmTransposedScratch } from "./gemm";
 export { addRows, packPanels, packRow } from "./pack";
 export {

@@ -12,6 +12,7 @@ export { configure, type RuntimeInfo, runtimeInfo, type Settings, type WasmSourc
 export { loadModel, type ModelSource, type SaveOptions } from "./formats/gruvy.ts";
 export { type QuantizeOptions, quantize } from "./inference/quantize.ts";
 export type { Stream, StreamOptions } from "./inference/stream.ts";
+export type { StreamPool, StreamPoolOptions } from "./inference/stream-pool.ts";
 export { activation } from "./layers/activation.ts";
 export type { Activation, ActivationName } from "./layers/activations.ts";
 export { type DenseOptions, dense } from "./layers/dense.ts";

@@ -6,6 +6,27 @@ export interface Block {
   readonly bytes: number;
 }
 
+/** A view of one place, for those who look at it at every step: made again when the memory has grown. */
+export class Window {
+  private memory?: Float32Array;
+  private view!: Float32Array;
+
+  constructor(
+    private readonly arena: Arena,
+    private readonly address: number,
+    private readonly count: number,
+  ) {}
+
+  get f32(): Float32Array {
+    const { f32 } = this.arena;
+    if (this.memory !== f32) {
+      this.memory = f32;
+      this.view = f32.subarray(this.address >> 2, (this.address >> 2) + this.count);
+    }
+    return this.view;
+  }
+}
+
 const PAGE = 65536;
 /** Blocks start on a cache line. */
 const LINE = 64;

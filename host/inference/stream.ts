@@ -1,9 +1,11 @@
-import { readRows, writeRows } from "../batches/copy.ts";
-import type { Block } from "../core/arena.ts";
-import { OptionError, ShapeError, StateError } from "../core/errors.ts";
-import { checkOptions, integer, shown } from "../core/options.ts";
+import { gather } from "../batches/copy.ts";
+import { type Block, Window } from "../core/arena.ts";
+import { StateError } from "../core/errors.ts";
+import { checkOptions, flag, integer } from "../core/options.ts";
 import type { Network } from "../stacks/network.ts";
 import { type Recording, Request } from "../stacks/recording.ts";
+import { checkStreams, FrameDoor } from "./frame.ts";
+import { clearStates, readStates, type StateRows, writeStates } from "./hidden-state.ts";
 
 /**
  * A model run one time step at a time: the hidden states stay in the arena
@@ -12,25 +14,30 @@ import { type Recording, Request } from "../stacks/recording.ts";
 export class Stream {
   private readonly recording: Recording;
   private readonly block: Block;
-  private readonly width: number;
+  private readonly door: FrameDoor;
+  private readonly states: readonly StateRows[];
+  private readonly output: Window;
   private readonly result: Float32Array;
-  private readonly finite: number;
+  /** Rows of the output lie as `result` has them. */
+  private readonly dense: boolean;
   private closed = false;
 
   /** Use `model.stream()`. */
   constructor(
     private readonly network: Network,
     private readonly batch: number,
-    private readonly allowNonFinite: boolean,
-    private readonly tokens: number | undefined,
+    allowNonFinite: boolean,
+    tokens: number | undefined,
   ) {
-    const blocked = network.nodes.find((node) => node.built.unstreamable);
-    if (blocked) throw new StateError(`layer "${blocked.name}" cannot stream: ${blocked.built.unstreamable}`);
-    if (!network.inputs[0].sequence) throw new StateError("stream(): the model's input has no time axis");
+    checkStreams("stream()", network);
     ({ recording: this.recording, block: this.block } = network.separateRecording(new Request("stream", 1, batch)));
-    this.width = network.inputs[0].features;
-    this.result = new Float32Array(batch * network.output.features);
-    this.finite = batch * this.recording.input.stride;
+    const { input, output, states } = this.recording;
+    const { features } = network.output;
+    this.door = new FrameDoor("stream.step()", network, batch, input.stride, allowNonFinite, tokens);
+    this.states = states.map(({ final, units, stride }) => ({ address: final, units, stride }));
+    this.output = new Window(network.engine.arena, output.address, batch * features);
+    this.result = new Float32Array(batch * features);
+    this.dense = batch === 1 || output.stride === features;
   }
 
   /**
@@ -42,86 +49,34 @@ export class Stream {
    * @throws OptionError for numbers that are not finite, or unknown tokens; the state stays as it was
    */
   step(frame: ArrayLike<number>): Float32Array {
-    const { network, recording, width, batch, result } = this;
-    const { arena, core } = network.engine;
-    if (this.closed) throw new StateError("stream.step(): the stream is closed");
-    network.checkAlive();
-    if (frame.length !== batch * width) this.refuse(frame);
-    const { address, stride, port } = recording.input;
-    const at = address >> 2;
-    if (port.type === "tokens") {
-      const { i32 } = arena;
-      for (let b = 0; b < batch; b++) {
-        const token = frame[b];
-        if (!(token >= 0 && token < this.tokens! && token === Math.floor(token)))
-          throw new OptionError(`stream.step(): token ${shown(token)}; expected 0 to ${this.tokens! - 1}`);
-        i32[at + b] = token;
-      }
-    } else {
-      const { f32 } = arena;
-      if (batch === 1 && frame instanceof Float32Array) f32.set(frame, at);
-      else for (let b = 0, i = 0; b < batch; b++) for (let j = 0; j < width; j++) f32[at + b * stride + j] = frame[i++];
-      if (!this.allowNonFinite) {
-        const bad = core.allFinite(address, this.finite);
-        if (bad >= 0)
-          throw new OptionError(
-            `stream.step(): the frame has ${f32[at + bad]} at position ${bad}; expected finite numbers`,
-          );
-      }
-    }
+    const { network, recording, result } = this;
+    this.checkOpen("stream.step()");
+    this.door.write(frame, recording.input.address);
     network.pack(false);
     recording.program.run();
-    const { f32 } = arena;
-    const { address: out, stride: outStride, port: outPort } = recording.output;
-    const n = outPort.features;
-    for (let b = 0, i = 0; b < batch; b++) {
-      const row = (out >> 2) + b * outStride;
-      for (let j = 0; j < n; j++) result[i++] = f32[row + j];
+    if (this.dense) result.set(this.output.f32);
+    else {
+      const { address, stride } = recording.output;
+      gather(result, 0, network.engine.arena.f32, address >> 2, this.batch, 1, network.output.features, stride);
     }
     return result;
   }
 
-  private refuse(frame: ArrayLike<number>): never {
-    const { batch, width } = this;
-    throw new ShapeError(
-      `stream.step(): expected ${batch === 1 ? `[${width}]` : `[${batch}, ${width}] flat, ${batch * width} numbers`}, got ${frame?.length === undefined ? shown(frame) : `[${frame.length}]`}`,
-    );
-  }
-
   /** Back to zero hidden states. */
   reset(): void {
-    const { arena } = this.network.engine;
-    for (const { final, stride } of this.recording.states)
-      arena.f32.fill(0, final >> 2, (final >> 2) + this.batch * stride);
+    this.checkOpen("stream.reset()");
+    clearStates(this.network.engine.arena, this.states, this.batch);
   }
 
   /** All hidden states, layer after layer, [batch, units] each: a copy to store, and to set again. */
   get state(): Float32Array {
-    const parts = this.recording.states.map(({ final, units, stride }) =>
-      readRows(this.network.engine.arena, final, this.batch, units, stride),
-    );
-    const out = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
-    let at = 0;
-    for (const part of parts) {
-      out.set(part, at);
-      at += part.length;
-    }
-    return out;
+    this.checkOpen("stream.state");
+    return readStates(this.network.engine.arena, this.states, this.batch);
   }
 
   set state(values: Float32Array) {
-    const sizes = this.recording.states.map(({ units }) => units * this.batch);
-    const total = sizes.reduce((sum, size) => sum + size, 0);
-    if (!(values instanceof Float32Array) || values.length !== total)
-      throw new ShapeError(
-        `stream.state: expected a Float32Array of ${total} numbers, got ${values instanceof Float32Array ? values.length : shown(values)}`,
-      );
-    for (const v of values) if (v - v !== 0) throw new OptionError(`stream.state: has ${v}; expected finite numbers`);
-    let at = 0;
-    this.recording.states.forEach(({ final, units, stride }, i) => {
-      writeRows(this.network.engine.arena, final, values.subarray(at, at + sizes[i]), this.batch, units, stride);
-      at += sizes[i];
-    });
+    this.checkOpen("stream.state");
+    writeStates("stream.state", this.network.engine.arena, this.states, this.batch, values);
   }
 
   /** Gives the stream's memory back. */
@@ -129,6 +84,12 @@ export class Stream {
     if (this.closed) return;
     this.closed = true;
     this.network.release(this.block);
+  }
+
+  /** After `close` the memory may be somebody else's. */
+  private checkOpen(where: string): void {
+    if (this.closed) throw new StateError(`${where}: the stream is closed`);
+    this.network.checkAlive();
   }
 }
 
@@ -144,7 +105,7 @@ export function openStream(network: Network, options: StreamOptions, tokens: num
   return new Stream(
     network,
     integer("stream()", "batch", options.batch ?? 1, 1),
-    options.allowNonFinite ?? false,
+    flag("stream()", "allowNonFinite", options.allowNonFinite ?? false),
     tokens,
   );
 }

@@ -5,6 +5,7 @@ import { checkOptions, integer, shown } from "../core/options.ts";
 import { count, shapeText, type Tensor, type TensorLike, toTensor } from "../core/tensor.ts";
 import { type SaveOptions, save, toBytes } from "../formats/gruvy.ts";
 import { openStream, type Stream, type StreamOptions } from "../inference/stream.ts";
+import { openStreamPool, type StreamPool, type StreamPoolOptions } from "../inference/stream-pool.ts";
 import { type LossLike, resolveLoss } from "../losses/index.ts";
 import type { Metric } from "../metrics/metric.ts";
 import { resolveMetric } from "../metrics/resolve.ts";
@@ -308,6 +309,22 @@ export class Model {
   stream(options: StreamOptions = {}): Stream {
     this.network.checkAlive();
     return openStream(this.network, options, this.tokens);
+  }
+
+  /**
+   * Many streams that step together: the frames that wait in all of them run
+   * as one batch, several times the throughput of stepping one by one.
+   *
+   * @example
+   * const pool = model.streamPool({ capacity: 1000 })
+   * const id = pool.open()
+   * pool.push(id, frame)
+   * for (const [id, output] of pool.flush()) send(id, output)
+   * @throws StateError when a layer needs the whole sequence first
+   */
+  streamPool(options: StreamPoolOptions): StreamPool {
+    this.network.checkAlive();
+    return openStreamPool(this.network, options, this.tokens);
   }
 
   /** Stateful layers begin at zero again. */

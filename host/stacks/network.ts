@@ -74,7 +74,7 @@ export class Network {
   private stale = { forward: true, backward: true };
   private packPrograms: { forward?: Program; backward?: Program } = {};
   private carried?: { readonly B: number; readonly states: Float32Array[] };
-  /** Blocks of streams that are open. */
+  /** Blocks of streams and pools that are open. */
   private readonly lent = new Set<Block>();
   private disposed = false;
 
@@ -222,9 +222,7 @@ export class Network {
 
   /** A recording in a block of its own, for a stream. */
   separateRecording(request: Request): { recording: Recording; block: Block } {
-    this.checkAlive();
-    const block = this.engine.arena.take(measure(this, request));
-    this.lent.add(block);
+    const block = this.lend(measure(this, request));
     const recording = record(this, request, block.address);
     recording.writeConstants(this.engine.arena);
     return { recording, block };
@@ -261,13 +259,22 @@ export class Network {
     this.carried = undefined;
   }
 
-  /** Takes back the block of a separate recording. */
+  /** A block that goes back with `release`, or with the model. */
+  lend(bytes: number): Block {
+    this.checkAlive();
+    const block = this.engine.arena.take(bytes);
+    this.lent.add(block);
+    return block;
+  }
+
+  /** Takes back a block that was lent. */
   release(block: Block): void {
     if (this.lent.delete(block)) this.engine.arena.give(block);
   }
 
   /** Brings the packed copies up to date with the parameters. */
   pack(backward: boolean): void {
+    if (!this.stale.forward && !(backward && this.stale.backward)) return;
     for (const kind of backward ? (["forward", "backward"] as const) : (["forward"] as const)) {
       if (!this.stale[kind]) continue;
       let program = this.packPrograms[kind];
@@ -359,6 +366,7 @@ export class Network {
     const { arena } = this.engine;
     for (const block of [this.weightsBlock, this.trainingBlock, this.runBlock, ...this.lent])
       if (block) arena.give(block);
+    this.lent.clear();
     this.forget();
   }
 }

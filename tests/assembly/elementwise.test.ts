@@ -49,4 +49,26 @@ test("addTo, copyRows, allFinite", () => {
   core.checkCanaries();
 });
 
+test("gatherRows and scatterRows undo each other, and touch no other row", () => {
+  const core = new TestCore();
+  const x = core.put(uniform(5 * 8, 1, 1));
+  const before = Array.from(core.f32(x, 40));
+  const index = core.alloc(3);
+  core.i32(index, 3).set([4, 0, 3]);
+  const y = core.alloc(3 * 8);
+  core.k.gatherRows(y, x, index, 3, 8);
+  assert.equal(
+    Array.from(core.f32(y, 24)),
+    [4, 0, 3].flatMap((row) => before.slice(8 * row, 8 * row + 8)),
+  );
+  core.f32(x, 40).fill(7);
+  core.k.scatterRows(x, y, index, 3, 8);
+  assert.equal(
+    Array.from(core.f32(x, 40)),
+    before.map((v, i) => ([1, 2].includes(i >> 3) ? 7 : v)),
+  );
+  core.k.gatherRows(y, x, index, 0, 8);
+  core.checkCanaries();
+});
+
 test.run();
