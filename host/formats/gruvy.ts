@@ -59,12 +59,9 @@ export function toBytes(model: Model, options: SaveOptions = {}): Uint8Array<Arr
   const callbacks: Record<string, Json> = {};
   if (training && trainer) {
     for (const [name, { shape, data }] of trainer.moments()) tensors.set(name, { shape: [...shape], data });
-    for (const callback of trainer.callbacks) {
-      const saved = callback.save?.();
-      if (!saved) continue;
-      callbacks[callback.name] = saved.state;
-      for (const [name, tensor] of Object.entries(saved.tensors ?? {}))
-        tensors.set(`callback.${callback.name}.${name}`, tensor);
+    for (const [callback, { state, tensors: own }] of trainer.callbackStates()) {
+      callbacks[callback] = state;
+      for (const [name, tensor] of Object.entries(own)) tensors.set(`callback.${callback}.${name}`, tensor);
     }
   }
   const header: Header = {

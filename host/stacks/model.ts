@@ -1,5 +1,6 @@
 import { gather } from "../batches/copy.ts";
 import { checkExamples, type Door, type Examples, type Extras } from "../batches/examples.ts";
+import { batches } from "../batches/source.ts";
 import { OptionError, ShapeError, StateError } from "../core/errors.ts";
 import { checkOptions, integer, shown } from "../core/options.ts";
 import { count, shapeText, type Tensor, type TensorLike, toTensor } from "../core/tensor.ts";
@@ -217,16 +218,17 @@ export class Model {
     y?: TensorLike | EvaluateOptions,
     options: EvaluateOptions = {},
   ): Promise<Record<string, number>> {
-    const trainer = this.compiled("evaluate()");
+    const where = "evaluate()";
+    const trainer = this.compiled(where);
     if (isBatchSource(x) && y !== undefined && !ArrayBuffer.isView(y) && !Array.isArray(y) && !("data" in y)) {
       options = y as EvaluateOptions;
       y = undefined;
     }
-    checkOptions("evaluate()", options, ["lengths", "mask", "sampleWeight", "batchSize", "allowNonFinite"]);
-    const batchSize = integer("evaluate()", "batchSize", options.batchSize ?? 256, 1);
+    checkOptions(where, options, ["lengths", "mask", "sampleWeight", "batchSize", "allowNonFinite"]);
+    const batchSize = integer(where, "batchSize", options.batchSize ?? 256, 1);
     const door = this.door(true, options.allowNonFinite);
-    return this.exclusively("evaluate()", () =>
-      evaluate(trainer, door, "evaluate()", x, y as TensorLike | undefined, extras(options), batchSize),
+    return this.exclusively(where, () =>
+      evaluate(trainer, where, batches(where, door, x, y as TensorLike | undefined, extras(options), batchSize)),
     );
   }
 

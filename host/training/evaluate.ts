@@ -1,25 +1,23 @@
-import type { Door, Extras } from "../batches/examples.ts";
-import { type BatchSource, batches } from "../batches/source.ts";
+import type { Batch } from "../batches/source.ts";
 import { ShapeError } from "../core/errors.ts";
-import type { TensorLike } from "../core/tensor.ts";
 import { breathe } from "./breathe.ts";
 import { Scores, type Trainer } from "./trainer.ts";
 
-/** Loss and metrics over arrays or a source of batches. */
+/**
+ * Loss and metrics over batches.
+ *
+ * @throws ShapeError when there are none; the signal's reason when it is aborted between two
+ */
 export async function evaluate(
   trainer: Trainer,
-  door: Door,
   where: string,
-  x: TensorLike | BatchSource,
-  y: TensorLike | undefined,
-  extras: Extras,
-  batchSize: number,
+  batches: Iterable<Batch> | AsyncIterable<Batch>,
   signal?: AbortSignal,
 ): Promise<Record<string, number>> {
   const scores = new Scores(trainer.network, trainer.metrics);
   const pause = breathe();
   let any = false;
-  for await (const { examples, rows } of batches(where, door, x, y, extras, batchSize)) {
+  for await (const { examples, rows } of batches) {
     signal?.throwIfAborted();
     any = true;
     scores.add(trainer.test(examples, rows), examples, rows);

@@ -98,7 +98,7 @@ export async function fit(
   // Everything is checked before anything runs.
   let examples: Examples | undefined;
   let validation: (() => Promise<Record<string, number>>) | undefined;
-  if (!isBatchSource(x)) examples = weighted(checkExamples(where, door, { ...extras, x, y }));
+  if (!isBatchSource(x)) examples = checkExamples(where, door, { ...extras, x, y });
   else if (split > 0)
     throw new OptionError(`${where}: "validationSplit" needs arrays; give "validationData" with a source of batches`);
   let order = examples && Int32Array.from({ length: examples.count }, (_, i) => i);
@@ -111,14 +111,11 @@ export async function fit(
       throw new ShapeError(`${where}: "validationSplit" ${split} of ${examples.count} samples leaves none to train on`);
     const held = order.subarray(kept);
     order = order.subarray(0, kept);
+    // As they were given: class weights are for training.
     const all = examples;
-    validation = async () => {
-      const scores = new Scores(trainer.network, trainer.metrics);
-      for (const { rows } of slices(all, Math.max(batchSize, 256), held))
-        scores.add(trainer.test(all, rows), all, rows);
-      return scores.result(trainer.reduction);
-    };
+    validation = () => evaluate(trainer, where, slices(all, Math.max(batchSize, 256), held), signal);
   }
+  examples &&= weighted(examples);
 
   const callbacks = [...(options.verbose ? [progress()] : []), ...(options.callbacks ?? [])];
   callbacks.sort((a, b) => Number(a.last ?? false) - Number(b.last ?? false));
@@ -193,16 +190,9 @@ function validator(
       ? { x: data[0] as TensorLike, y: data[1] as TensorLike }
       : (data as { x: TensorLike; y: TensorLike } & Extras);
     const examples = checkExamples(where, door, { ...extras, x, y });
-    return async () => {
-      const scores = new Scores(trainer.network, trainer.metrics);
-      for (const { rows } of slices(examples, batchSize)) {
-        signal?.throwIfAborted();
-        scores.add(trainer.test(examples, rows), examples, rows);
-      }
-      return scores.result(trainer.reduction);
-    };
+    return () => evaluate(trainer, where, slices(examples, batchSize), signal);
   }
-  return () => evaluate(trainer, door, where, data, undefined, {}, batchSize, signal);
+  return () => evaluate(trainer, where, sourced(where, door, data), signal);
 }
 
 /** Sample weights multiplied by the weight of each row's class. */

@@ -21,6 +21,19 @@ export interface Progress {
   plateau?: PlateauState;
 }
 
+/** By the callback's name; a second one of the same name is "earlyStopping_1". */
+export type CallbackStates = ReadonlyMap<string, { state: Json; tensors: Record<string, Tensor> }>;
+
+function byName(callbacks: readonly Callback[]): Map<string, Callback> {
+  const named = new Map<string, Callback>();
+  for (const callback of callbacks) {
+    let name = callback.name;
+    for (let i = 1; named.has(name); i++) name = `${callback.name}_${i}`;
+    named.set(name, callback);
+  }
+  return named;
+}
+
 /** Loss and metrics summed over batches. */
 export class Scores {
   private sum = 0;
@@ -235,19 +248,30 @@ export class Trainer {
     });
   }
 
-  /** Callbacks of a running fit, whose states go into checkpoints. */
-  callbacks: readonly Callback[] = [];
-  /** States of callbacks found in a checkpoint, by name. */
-  resumed: ReadonlyMap<string, { state: Json; tensors: Record<string, Tensor> }> = new Map();
+  /** Callbacks of a running or finished fit, whose states go into checkpoints. */
+  private callbacks: readonly Callback[] = [];
+  /** States of callbacks found in a checkpoint, until a fit has taken them up. */
+  resumed: CallbackStates = new Map();
 
   /** Gives callbacks the state that their namesakes had, where training goes on. */
   resume(callbacks: readonly Callback[], goesOn: boolean): void {
     this.callbacks = callbacks;
     if (goesOn)
-      for (const callback of callbacks) {
-        const kept = this.resumed.get(callback.name);
+      for (const [name, callback] of byName(callbacks)) {
+        const kept = this.resumed.get(name);
         if (kept) callback.restore?.(kept.state, kept.tensors);
       }
+    this.resumed = new Map();
+  }
+
+  /** What callbacks need to go on, for checkpoints. */
+  callbackStates(): CallbackStates {
+    const states = new Map(this.resumed);
+    for (const [name, callback] of byName(this.callbacks)) {
+      const saved = callback.save?.();
+      if (saved) states.set(name, { state: saved.state, tensors: saved.tensors ?? {} });
+    }
+    return states;
   }
 
   /** Parameters and moments as they are now, to go back to. */
