@@ -175,11 +175,16 @@ function tile(c: usize, a: usize, b: usize, bEnd: usize, s: usize, cRow: usize, 
   v128.store(c, scaled(c30, r, s0, at(s, 0))); v128.store(c, scaled(c31, r, s1, at(s, 1)), 16);
 }
 
-/** One row over `panels` adjacent panels, three at a time: they share the broadcasts and hide each other's loads. */
-function row(c: usize, a: usize, b: usize, s: usize, scale: f32, panels: i32, panelBytes: usize, depth: usize, sStep: usize): void {
+/**
+ * One row over `panels` adjacent panels, three at a time: they share the
+ * broadcasts and hide each other's loads.
+ *
+ * @param a i16, the row, then f32, its scale
+ */
+function row(c: usize, a: usize, b: usize, s: usize, panels: i32, panelBytes: usize, depth: usize, sStep: usize): void {
   for (; panels >= 3; panels -= 3) {
     let b1 = b + panelBytes, b2 = b1 + panelBytes, p = a;
-    const bEnd = b + depth, next = b2 + panelBytes;
+    const bEnd = b + depth;
     let c0 = i32x4.splat(0), c1 = c0, c2 = c0, c3 = c0, c4 = c0, c5 = c0;
     do {
       const x = broadcast(p);
@@ -188,12 +193,12 @@ function row(c: usize, a: usize, b: usize, s: usize, scale: f32, panels: i32, pa
       c4 = dot(c4, x, v128.load8x8_s(b2)); c5 = dot(c5, x, v128.load8x8_s(b2, 8));
       p += 4; b += 16; b1 += 16; b2 += 16;
     } while (b < bEnd);
-    const r = f32x4.splat(scale);
+    const r = broadcast(p);
     v128.store(c, scaled(c0, r, at(b, 0), at(s, 0)));      v128.store(c, scaled(c1, r, at(b, 1), at(s, 1)), 16);  s += sStep;
     v128.store(c, scaled(c2, r, at(b1, 0), at(s, 0)), 32); v128.store(c, scaled(c3, r, at(b1, 1), at(s, 1)), 48); s += sStep;
     v128.store(c, scaled(c4, r, at(b2, 0), at(s, 0)), 64); v128.store(c, scaled(c5, r, at(b2, 1), at(s, 1)), 80); s += sStep;
     c += 96;
-    b = next;
+    b = b2 + panelBytes - depth;
   }
   for (; panels > 0; panels--) {
     let p = a, q = b, c0 = i32x4.splat(0), c1 = c0;
@@ -202,7 +207,7 @@ function row(c: usize, a: usize, b: usize, s: usize, scale: f32, panels: i32, pa
       c0 = dot(c0, x, v128.load8x8_s(q)); c1 = dot(c1, x, v128.load8x8_s(q, 8));
       p += 4; q += 16;
     } while (q < b + depth);
-    const r = f32x4.splat(scale);
+    const r = broadcast(p);
     v128.store(c, scaled(c0, r, at(q, 0), at(s, 0))); v128.store(c, scaled(c1, r, at(q, 1), at(s, 1)), 16);
     c += 32; s += sStep; b += panelBytes;
   }
@@ -244,8 +249,9 @@ export function gemmInt8(
   }
   for (; m > 0; m--) {
     for (let done = 0, block = b; done < k; done += DEEPEST) {
-      const steps = min(DEEPEST, k - done), depth = blockBytes(steps) - 32, scale = quantizeRow(rows, a + bytes(done), steps, range);
-      row(c, rows, block, done ? c : start, scale, panels, panelBytes, depth, done ? 32 : sStep);
+      const steps = min(DEEPEST, k - done), depth = blockBytes(steps) - 32;
+      store<f32>(rows + (depth >> 2), quantizeRow(rows, a + bytes(done), steps, range));
+      row(c, rows, block, done ? c : start, panels, panelBytes, depth, done ? 32 : sStep);
       block += depth + 32;
     }
     a += aRow; c += cRow; start += sRow;
