@@ -1,5 +1,5 @@
 import { gemm, gemmTransposed, gemmTransposedScratch } from "./gemm";
-import { gemmInt8, int8Pack, int8PackedSize } from "./int8";
+import { gemmInt8, int8Pack, int8PanelBytes } from "./int8";
 import { workOf } from "./memory";
 import { packPanels, packRow } from "./pack";
 import { bytes, pad8 } from "./simd";
@@ -42,21 +42,21 @@ export function denseForward(y: usize, x: usize, packed: usize, I: i32, N: i32, 
 
 /** Elements of the packed weights of denseForwardInt8: the bias, then K as int8.ts has it. */
 export function densePackedSizeInt8(I: i32, N: i32): i32 {
-  return pad8(N) + int8PackedSize(I, N);
+  return pad8(N) + <i32>((<usize>(pad8(N) >> 3) * int8PanelBytes(I)) >> 2);
 }
 
 /** @param kernel i8[I, N] @param scales f32[N] @param bias f32[N] or 0 */
 export function densePackInt8(packed: usize, kernel: usize, scales: usize, bias: usize, I: i32, N: i32): void {
   packRow(packed, bias, N);
-  int8Pack(packed + bytes(pad8(N)), kernel, scales, I, N, N, 0, pad8(N));
+  int8Pack(packed + bytes(pad8(N)), kernel, scales, I, N, N);
 }
 
 /** denseForward with weights in int8. @param range |x| of the largest level; 0: the largest of each row */
 export function denseForwardInt8(
   y: usize, x: usize, packed: usize, I: i32, N: i32, range: f32, from: i32, to: i32, thread: i32,
 ): void {
-  const Np = pad8(N), Ip = pad8(I), scales = packed + bytes(Np);
-  gemmInt8(y + bytes(from * Np), x + bytes(from * Ip), scales + bytes(Np), scales, packed, to - from, Np, I, Np, Ip, 0, range, workOf(thread));
+  const Np = pad8(N), Ip = pad8(I);
+  gemmInt8(y + bytes(from * Np), x + bytes(from * Ip), packed + bytes(Np), packed, to - from, Np, I, Np, Ip, 0, range, workOf(thread));
 }
 
 /**

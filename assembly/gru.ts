@@ -1,6 +1,6 @@
 import { activate, activateBackward } from "./activations";
 import { gemm, gemmTransposed, gemmTransposedScratch } from "./gemm";
-import { gemmInt8, int8Pack, int8PackedSize } from "./int8";
+import { gemmInt8, int8Pack, int8PanelBytes } from "./int8";
 import { sigmoid, tanh } from "./math";
 import { workOf } from "./memory";
 import { addRows, packPanels, packRow } from "./pack";
@@ -106,7 +106,7 @@ function packBias(packed: usize, bias: usize, H: i32, flags: i32): void {
 /** Elements of the packed weights of gruForwardInt8. */
 export function gruPackedSizeInt8(I: i32, H: i32): i32 {
   const Hp = pad8(H);
-  return 4 * Hp + int8PackedSize(I, 3 * Hp) + int8PackedSize(H, 3 * Hp);
+  return 4 * Hp + <i32>((<usize>(3 * Hp >> 3) * (int8PanelBytes(I) + int8PanelBytes(H))) >> 2);
 }
 
 /**
@@ -117,11 +117,12 @@ export function gruPackedSizeInt8(I: i32, H: i32): i32 {
 export function gruPackInt8(
   packed: usize, kernel: usize, kernelScales: usize, recurrent: usize, recurrentScales: usize, bias: usize, I: i32, H: i32, flags: i32,
 ): void {
-  const Hp = pad8(H), K = packed + bytes(4 * Hp), R = K + bytes(int8PackedSize(I, 3 * Hp));
+  const Hp = pad8(H), kernelGate = <usize>(Hp >> 3) * int8PanelBytes(I), recurrentGate = <usize>(Hp >> 3) * int8PanelBytes(H);
+  const K = packed + bytes(4 * Hp), R = K + 3 * kernelGate;
   packBias(packed, bias, H, flags);
   for (let g = 0, column = 0; g < 3; g++, column += H) {
-    int8Pack(K, kernel + column, kernelScales + bytes(column), I, H, 3 * H, g * Hp, 3 * Hp);
-    int8Pack(R, recurrent + column, recurrentScales + bytes(column), H, H, 3 * H, nzr(g) * Hp, 3 * Hp);
+    int8Pack(K + <usize>g * kernelGate, kernel + column, kernelScales + bytes(column), I, H, 3 * H);
+    int8Pack(R + <usize>nzr(g) * recurrentGate, recurrent + column, recurrentScales + bytes(column), H, H, 3 * H);
   }
 }
 
@@ -182,18 +183,13 @@ export function gruForwardInt8(
   forward(h, gates, y, x, packed, mask, activations, T, B, I, H, gateSteps, flags | INT8, range, from, to, thread);
 }
 
-/**
- * c = start + a · B, columns `first` to `first + n` of the packed [k, N], which
- * is panels in float32, scales and panels in int8.
- */
+/** c = start + a · b in float32, or with INT8 in int8. */
 function product(
-  c: usize, a: usize, packed: usize, start: usize, m: i32, first: i32, n: i32, k: i32, N: i32,
-  aStride: i32, cStride: i32, startStride: i32, flags: i32, range: f32, work: usize,
+  c: usize, a: usize, b: usize, start: usize, m: i32, n: i32, k: i32, cStride: i32, aStride: i32, startStride: i32,
+  flags: i32, range: f32, work: usize,
 ): void {
-  if (flags & INT8) {
-    const panels = packed + bytes(N) + <usize>(first >> 3) * (<usize>((k + 1) >> 1) << 4);
-    gemmInt8(c, a, panels, packed + bytes(first), start, m, n, k, cStride, aStride, startStride, range, work);
-  } else gemm(c, a, packed + bytes(first * k), start, m, n, k, cStride, aStride, startStride, work);
+  if (flags & INT8) gemmInt8(c, a, b, start, m, n, k, cStride, aStride, startStride, range, work);
+  else gemm(c, a, b, start, m, n, k, cStride, aStride, startStride, work);
 }
 
 function forward(
@@ -203,7 +199,9 @@ function forward(
   const work = workOf(thread);
   const Hp = pad8(H), Ip = pad8(I), G = gruGatesStride(H, activations != 0), rows = to - from;
   const hStep: usize = flags & IN_PLACE ? 0 : bytes(B * Hp), reverse = flags & REVERSE;
-  const N = 3 * Hp, K = packed + bytes(4 * Hp), R = K + bytes(flags & INT8 ? int8PackedSize(I, N) : N * I);
+  const panels = <usize>(Hp >> 3), kernelPanel = flags & INT8 ? int8PanelBytes(I) : bytes(I << 3);
+  const K = packed + bytes(4 * Hp), R = K + 3 * panels * kernelPanel;
+  const Rzr = R + panels * (flags & INT8 ? int8PanelBytes(H) : bytes(H << 3));
   const kept = gateSteps >= T, chunk = min(gateSteps, max(1, CHUNK_ROWS / max(1, rows)));
   for (let done = 0; done < T; done += chunk) {
     const steps = min(chunk, T - done), first = reverse ? T - done - steps : done;
@@ -211,7 +209,7 @@ function forward(
     // One product projects the inputs of all the chunk's steps: columns z, r, n.
     for (let s = 0, runs = rows == B ? 1 : steps; s < runs; s++)
       product(chunkGates + bytes((s * B + from) * G + Hp), x + bytes(((first + s) * B + from) * Ip), K, packed + bytes(Hp),
-        rows == B ? steps * B : rows, 0, N, I, N, Ip, G, 0, flags, range, work);
+        rows == B ? steps * B : rows, 3 * Hp, I, G, Ip, 0, flags, range, work);
     for (let s = 0; s < steps; s++) {
       const order = done + s, t = reverse ? T - 1 - order : order;
       const g = chunkGates + bytes(((t - first) * B + from) * G);
@@ -219,12 +217,12 @@ function forward(
       const hOut = h + <usize>(reverse ? t : t + 1) * hStep + bytes(from * Hp);
       const valid = mask ? mask + bytes(t * B + from) : 0;
       if (flags & RESET_BEFORE) {
-        product(g + bytes(Hp), hIn, R, g + bytes(Hp), rows, Hp, 2 * Hp, H, N, Hp, G, G, flags, 0, work);
+        product(g + bytes(Hp), hIn, Rzr, g + bytes(Hp), rows, 2 * Hp, H, G, Hp, G, flags, 0, work);
         for (let i = 0; i < rows; i++) resetBefore(g + bytes(i * G), hIn + bytes(i * Hp), Hp, activations);
-        product(g + bytes(3 * Hp), g, R, g + bytes(3 * Hp), rows, 0, Hp, H, N, G, G, G, flags, 0, work);
+        product(g + bytes(3 * Hp), g, R, g + bytes(3 * Hp), rows, Hp, H, G, G, G, flags, 0, work);
       } else {
         copyBias(g, packed, rows, Hp, G);
-        product(g, hIn, R, g, rows, 0, N, H, N, Hp, G, G, flags, 0, work);
+        product(g, hIn, R, g, rows, 3 * Hp, H, G, Hp, G, flags, 0, work);
       }
       for (let i = 0; i < rows; i++) {
         const gi = g + bytes(i * G), hi = hIn + bytes(i * Hp), ho = hOut + bytes(i * Hp);

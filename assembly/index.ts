@@ -10,7 +10,7 @@ export {
   gruBackward, gruChunk, gruForward, gruForwardInt8, gruGatesStride, gruGradients, gruGradientsPanels, gruGradientsScratch, gruPack,
   gruPackInt8, gruPackedSize, gruPackedSizeInt8, gruPackedTransposedSize, gruPackTransposed,
 } from "./gru";
-export { gemmInt8, int8ActivationBits, int8Pack, int8PackedSize, int8Quantize } from "./int8";
+export { gemmInt8, int8ActivationBits, int8Pack, int8PanelBytes, int8Quantize } from "./int8";
 export { maxAbsolute, sumOfAbsolutes, sumOfSquares } from "./reductions";
 export { activate, activateBackward } from "./activations";
 export { logSoftmax, logSoftmaxBackward, softmax, softmaxBackward } from "./softmax";

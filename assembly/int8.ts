@@ -34,11 +34,9 @@ export function int8ActivationBits(): i32 {
 // @ts-ignore: decorator
 @inline const DEEPEST: i32 = 4096;
 
-/** Bytes of the room to work in that hold packed rows of A; then scales of at most 256 rows; then four rows on their way. */
+/** Bytes of the room to work in that hold packed rows of A; then come four rows on their way there. */
 // @ts-ignore: decorator
 @inline const PACKED: usize = 65536;
-// @ts-ignore: decorator
-@inline const MOST_ROWS: i32 = 256;
 
 // ---------------------------------------------------------------- weights
 
@@ -61,30 +59,39 @@ export function int8Quantize(q: usize, scales: usize, x: usize, rows: i32, n: i3
     }
 }
 
-/** Elements (of 4 bytes) of a packed [k, n]: its scales, then its panels. */
-export function int8PackedSize(k: i32, n: i32): i32 {
-  const Np = pad8(n);
-  return Np + ((k + 1) >> 1) * (Np >> 1);
+/** Bytes of a block of a panel: `steps` of 8 columns, an even number of them, and the columns' scales. */
+// @ts-ignore: decorator
+@inline function blockBytes(steps: i32): usize { return (<usize>((steps + 1) >> 1) << 4) + 32; }
+
+/** Bytes of a whole panel of 8 columns. */
+export function int8PanelBytes(k: i32): usize {
+  return <usize>((k - 1) / DEEPEST) * blockBytes(DEEPEST) + blockBytes((k - 1) % DEEPEST + 1);
 }
 
 /**
- * n columns of a dense matrix, from column `first` of the packed one on.
+ * Columns as the panels that gemmInt8 multiplies by: 8 wide, zeros where the
+ * matrix ends.
  *
- *   scales f32[N], then panels of 8 columns, zeros where the matrix ends;
- *   in a panel 16 bytes for two steps of k: lane 0, 1 = column 0 of both, lane 2, 3 = column 1...
+ *   blocks of up to 4096 steps of k, one after the other:
+ *     16 bytes for two steps: byte 0, 1 = column 0 of both, byte 2, 3 = column 1...
+ *     f32[8], the columns' scales, where the tile's pointer is after the last step
  *
- * @param packed i8 [k, N], N and `first` multiples of 8
- * @param q      i8[k, columns], @param scales f32[columns]; their n columns begin here
+ * @param panels int8PanelBytes(k) each
+ * @param q      i8[k, n], `stride` from row to row   @param scales f32[n]
  */
-export function int8Pack(packed: usize, q: usize, scales: usize, k: i32, n: i32, columns: i32, first: i32, N: i32): void {
-  const Np = pad8(n), pairs = (k + 1) >> 1, panelBytes = <usize>pairs << 4;
-  memory.fill(packed + bytes(first), 0, bytes(Np));
-  memory.copy(packed + bytes(first), scales, bytes(n));
-  const panels = packed + bytes(N) + <usize>(first >> 3) * panelBytes;
-  memory.fill(panels, 0, <usize>(Np >> 3) * panelBytes);
-  for (let i = 0; i < k; i++) {
-    for (let j = 0, pair = panels + (<usize>(i >> 1) << 4) + (i & 1); j < n; j++)
-      store<i8>(pair + <usize>(j >> 3) * panelBytes + ((j & 7) << 1), load<i8>(q + i * columns + j));
+export function int8Pack(panels: usize, q: usize, scales: usize, k: i32, n: i32, stride: i32): void {
+  for (let j = 0; j < n; j += 8) {
+    const width = min(8, n - j), bytesOfPanel = int8PanelBytes(k);
+    memory.fill(panels, 0, bytesOfPanel);
+    for (let done = 0, block = panels; done < k; done += DEEPEST) {
+      const steps = min(DEEPEST, k - done), end = block + blockBytes(steps);
+      for (let i = 0, from = q + done * stride + j; i < steps; i++, from += stride)
+        for (let lane = 0, to = block + (<usize>(i >> 1) << 4) + (i & 1); lane < width; lane++, to += 2)
+          store<i8>(to, load<i8>(from + lane));
+      memory.copy(end - 32, scales + bytes(j), bytes(width));
+      block = end;
+    }
+    panels += bytesOfPanel;
   }
 }
 
@@ -129,9 +136,7 @@ function quantizeRow(q: usize, x: usize, k: i32, range: f32): f32 {
 
 /** acc + two steps of k of four columns. */
 // @ts-ignore: decorator
-@inline function dot(acc: v128, x: v128, columns: usize): v128 {
-  return i32x4.add(acc, i32x4.dot_i16x8_s(x, v128.load8x8_s(columns)));
-}
+@inline function dot(acc: v128, x: v128, columns: v128): v128 { return i32x4.add(acc, i32x4.dot_i16x8_s(x, columns)); }
 
 /** start + acc · (a_i s_j), four columns of one row. */
 // @ts-ignore: decorator
@@ -143,65 +148,68 @@ function quantizeRow(q: usize, x: usize, k: i32, range: f32): f32 {
  * 4 rows x 8 columns: the twin of gemm.ts's tile, and as there not unrolled
  * (Node 20: 75 against 65 GFLOP/s).
  *
- * @param a    i16, four rows interleaved: lane 0, 1 = two steps of row 0, lane 2, 3 = row 1...
- * @param rows f32[4], scales of the rows   @param columns f32[8], scales of the columns
+ * @param a i16, four rows interleaved: lane 0, 1 = two steps of row 0, lane 2, 3 = row 1..., then f32[4], their scales
  */
-function tile(c: usize, a: usize, b: usize, bEnd: usize, s: usize, rows: usize, columns: usize, cRow: usize, sRow: usize): void {
+function tile(c: usize, a: usize, b: usize, bEnd: usize, s: usize, cRow: usize, sRow: usize): void {
   let c00 = i32x4.splat(0), c01 = c00, c10 = c00, c11 = c00, c20 = c00, c21 = c00, c30 = c00, c31 = c00;
   do {
     const b0 = v128.load8x8_s(b), b1 = v128.load8x8_s(b, 8);
     let x = v128.load32_splat(a);
-    c00 = i32x4.add(c00, i32x4.dot_i16x8_s(x, b0)); c01 = i32x4.add(c01, i32x4.dot_i16x8_s(x, b1));
+    c00 = dot(c00, x, b0); c01 = dot(c01, x, b1);
     x = v128.load32_splat(a, 4);
-    c10 = i32x4.add(c10, i32x4.dot_i16x8_s(x, b0)); c11 = i32x4.add(c11, i32x4.dot_i16x8_s(x, b1));
+    c10 = dot(c10, x, b0); c11 = dot(c11, x, b1);
     x = v128.load32_splat(a, 8);
-    c20 = i32x4.add(c20, i32x4.dot_i16x8_s(x, b0)); c21 = i32x4.add(c21, i32x4.dot_i16x8_s(x, b1));
+    c20 = dot(c20, x, b0); c21 = dot(c21, x, b1);
     x = v128.load32_splat(a, 12);
-    c30 = i32x4.add(c30, i32x4.dot_i16x8_s(x, b0)); c31 = i32x4.add(c31, i32x4.dot_i16x8_s(x, b1));
+    c30 = dot(c30, x, b0); c31 = dot(c31, x, b1);
     a += 16; b += 16;
   } while (b < bEnd);
-  const s0 = at(columns, 0), s1 = at(columns, 1);
-  let r = broadcast(rows);
+  const s0 = at(b, 0), s1 = at(b, 1);
+  let r = broadcast(a);
   v128.store(c, scaled(c00, r, s0, at(s, 0))); v128.store(c, scaled(c01, r, s1, at(s, 1)), 16);
-  c += cRow; s += sRow; r = broadcast(rows + 4);
+  c += cRow; s += sRow; r = broadcast(a + 4);
   v128.store(c, scaled(c10, r, s0, at(s, 0))); v128.store(c, scaled(c11, r, s1, at(s, 1)), 16);
-  c += cRow; s += sRow; r = broadcast(rows + 8);
+  c += cRow; s += sRow; r = broadcast(a + 8);
   v128.store(c, scaled(c20, r, s0, at(s, 0))); v128.store(c, scaled(c21, r, s1, at(s, 1)), 16);
-  c += cRow; s += sRow; r = broadcast(rows + 12);
+  c += cRow; s += sRow; r = broadcast(a + 12);
   v128.store(c, scaled(c30, r, s0, at(s, 0))); v128.store(c, scaled(c31, r, s1, at(s, 1)), 16);
 }
 
-/** One row over `panels` adjacent panels, three at a time: they share the broadcasts and hide each other's loads. */
-function row(
-  c: usize, a: usize, b: usize, s: usize, scale: f32, columns: usize, panels: i32, panelBytes: usize, depth: usize, sStep: usize,
-): void {
-  const r = f32x4.splat(scale);
+/**
+ * One row over `panels` adjacent panels, three at a time: they share the
+ * broadcasts and hide each other's loads.
+ *
+ * @param a i16, the row, then f32, its scale
+ */
+function row(c: usize, a: usize, b: usize, s: usize, panels: i32, panelBytes: usize, depth: usize, sStep: usize): void {
   for (; panels >= 3; panels -= 3) {
     let b1 = b + panelBytes, b2 = b1 + panelBytes, p = a;
-    const bEnd = b + depth, next = b2 + panelBytes;
+    const bEnd = b + depth;
     let c0 = i32x4.splat(0), c1 = c0, c2 = c0, c3 = c0, c4 = c0, c5 = c0;
     do {
       const x = broadcast(p);
-      c0 = dot(c0, x, b);  c1 = dot(c1, x, b + 8);
-      c2 = dot(c2, x, b1); c3 = dot(c3, x, b1 + 8);
-      c4 = dot(c4, x, b2); c5 = dot(c5, x, b2 + 8);
+      c0 = dot(c0, x, v128.load8x8_s(b));  c1 = dot(c1, x, v128.load8x8_s(b, 8));
+      c2 = dot(c2, x, v128.load8x8_s(b1)); c3 = dot(c3, x, v128.load8x8_s(b1, 8));
+      c4 = dot(c4, x, v128.load8x8_s(b2)); c5 = dot(c5, x, v128.load8x8_s(b2, 8));
       p += 4; b += 16; b1 += 16; b2 += 16;
     } while (b < bEnd);
-    v128.store(c, scaled(c0, r, at(columns, 0), at(s, 0))); v128.store(c, scaled(c1, r, at(columns, 1), at(s, 1)), 16); s += sStep;
-    v128.store(c, scaled(c2, r, at(columns, 2), at(s, 0)), 32); v128.store(c, scaled(c3, r, at(columns, 3), at(s, 1)), 48); s += sStep;
-    v128.store(c, scaled(c4, r, at(columns, 4), at(s, 0)), 64); v128.store(c, scaled(c5, r, at(columns, 5), at(s, 1)), 80); s += sStep;
-    c += 96; columns += 96;
-    b = next;
+    const r = broadcast(p);
+    v128.store(c, scaled(c0, r, at(b, 0), at(s, 0)));      v128.store(c, scaled(c1, r, at(b, 1), at(s, 1)), 16);  s += sStep;
+    v128.store(c, scaled(c2, r, at(b1, 0), at(s, 0)), 32); v128.store(c, scaled(c3, r, at(b1, 1), at(s, 1)), 48); s += sStep;
+    v128.store(c, scaled(c4, r, at(b2, 0), at(s, 0)), 64); v128.store(c, scaled(c5, r, at(b2, 1), at(s, 1)), 80); s += sStep;
+    c += 96;
+    b = b2 + panelBytes - depth;
   }
   for (; panels > 0; panels--) {
     let p = a, q = b, c0 = i32x4.splat(0), c1 = c0;
     do {
       const x = broadcast(p);
-      c0 = dot(c0, x, q); c1 = dot(c1, x, q + 8);
+      c0 = dot(c0, x, v128.load8x8_s(q)); c1 = dot(c1, x, v128.load8x8_s(q, 8));
       p += 4; q += 16;
     } while (q < b + depth);
-    v128.store(c, scaled(c0, r, at(columns, 0), at(s, 0))); v128.store(c, scaled(c1, r, at(columns, 1), at(s, 1)), 16);
-    c += 32; columns += 32; s += sStep; b += panelBytes;
+    const r = broadcast(p);
+    v128.store(c, scaled(c0, r, at(q, 0), at(s, 0))); v128.store(c, scaled(c1, r, at(q, 1), at(s, 1)), 16);
+    c += 32; s += sStep; b += panelBytes;
   }
 }
 
@@ -211,48 +219,69 @@ const ZEROS = memory.data<f32>([0, 0, 0, 0, 0, 0, 0, 0], 16);
 /**
  * C = start + A · B, A quantised row by row.
  *
- * @param c      f32[m, cStride]; may be the start itself (accumulate)
- * @param a      f32[m, aStride], its first k columns; up to a multiple of 8 must be readable
- * @param panels, scales of B as int8Pack has them, of the first of n columns
- * @param start  f32[m, startStride], or one row for all (startStride 0: a bias); 0 begins at zero
- * @param n      columns of C, a multiple of 8
- * @param range  |a| of the largest level, from calibration; 0: the largest of each row
- * @param work   f32[WORK], the calling thread's own
+ * @param c     f32[m, cStride]; may be the start itself (accumulate)
+ * @param a     f32[m, aStride], its first k columns; up to a multiple of 8 must be readable
+ * @param b     panels [k, n] from int8Pack
+ * @param start f32[m, startStride], or one row for all (startStride 0: a bias); 0 begins at zero
+ * @param n     columns of C, a multiple of 8
+ * @param range |a| of the largest level, from calibration; 0: the largest of each row
+ * @param work  f32[WORK], the calling thread's own
  */
 export function gemmInt8(
-  c: usize, a: usize, panels: usize, scales: usize, start: usize, m: i32, n: i32, k: i32,
-  cStride: i32, aStride: i32, startStride: i32, range: f32, work: usize,
+  c: usize, a: usize, b: usize, start: usize, m: i32, n: i32, k: i32, cStride: i32, aStride: i32, startStride: i32, range: f32, work: usize,
 ): void {
   assert(k > 0 && (n & 7) == 0);
-  const cRow = bytes(cStride), aRow = bytes(aStride), count = n >> 3, panelBytes = <usize>((k + 1) >> 1) << 4;
+  const cRow = bytes(cStride), aRow = bytes(aStride), panels = n >> 3, panelBytes = int8PanelBytes(k);
   const sRow: usize = start ? bytes(startStride) : 0, sStep: usize = start ? 32 : 0;
   if (!start) start = ZEROS;
   // packRows4 reaches up to 48 bytes past its last group.
-  const rowScales = work + PACKED + 64, rows = rowScales + bytes(MOST_ROWS);
-  const most = min(MOST_ROWS, <i32>(PACKED / (<usize>(min(k, DEEPEST) + 1) << 1)) & ~3);
+  const rows = work + PACKED + 64, most = <i32>(PACKED / ((blockBytes(min(k, DEEPEST)) - 16))) << 2;
   for (; m >= 4; ) {
     const own = min(m & ~3, most);
-    for (let done = 0; done < k; done += DEEPEST) {
-      const steps = min(DEEPEST, k - done), pairs = (steps + 1) >> 1, depth = <usize>pairs << 4, rowBytes = <usize>(steps + 7 & ~7) << 1;
-      for (let i = 0, from = a + bytes(done); i < own; i += 4) {
-        for (let r = 0; r < 4; r++, from += aRow)
-          store<f32>(rowScales + bytes(i + r), quantizeRow(rows + <usize>r * rowBytes, from, steps, range));
-        packRows4(work + <usize>(i >> 2) * depth, rows, 4, pairs, rowBytes);
-      }
-      const s = done ? c : start, sRowNow = done ? cRow : sRow, sStepNow: usize = done ? 32 : sStep;
-      for (let j = 0, b = panels + (<usize>done << 3); j < count; j++, b += panelBytes) {
-        for (let i = 0; i < own; i += 4)
-          tile(c + <usize>i * cRow + bytes(j << 3), work + <usize>(i >> 2) * depth, b, b + depth,
-            s + <usize>i * sRowNow + <usize>j * sStepNow, rowScales + bytes(i), scales + bytes(j << 3), cRow, sRowNow);
-      }
+    for (let done = 0, block = b; done < k; done += DEEPEST) {
+      const steps = min(DEEPEST, k - done), depth = blockBytes(steps) - 32;
+      quantizeRows4(work, rows, a + bytes(done), own, steps, aRow, range);
+      const first = done == 0;
+      tiles(c, work, block, first ? start : c, own, panels, depth, panelBytes, cRow, first ? sRow : cRow, first ? sStep : 32);
+      block += depth + 32;
     }
     a += <usize>own * aRow; c += <usize>own * cRow; start += <usize>own * sRow; m -= own;
   }
   for (; m > 0; m--) {
-    for (let done = 0; done < k; done += DEEPEST) {
-      const steps = min(DEEPEST, k - done), scale = quantizeRow(rows, a + bytes(done), steps, range);
-      row(c, rows, panels + (<usize>done << 3), done ? c : start, scale, scales, count, panelBytes, <usize>((steps + 1) >> 1) << 4, done ? 32 : sStep);
+    for (let done = 0, block = b; done < k; done += DEEPEST) {
+      const steps = min(DEEPEST, k - done), depth = blockBytes(steps) - 32;
+      store<f32>(rows + (depth >> 2), quantizeRow(rows, a + bytes(done), steps, range));
+      row(c, rows, block, done ? c : start, panels, panelBytes, depth, done ? 32 : sStep);
+      block += depth + 32;
     }
     a += aRow; c += cRow; start += sRow;
+  }
+}
+
+/** Groups of four rows, as the tile reads them. @param rows i16[4, k], room for a group on its way */
+function quantizeRows4(packed: usize, rows: usize, x: usize, m: i32, k: i32, xRow: usize, range: f32): void {
+  const rowBytes = <usize>((k + 7) & ~7) << 1, pairs = (k + 1) >> 1;
+  for (let i = 0; i < m; i += 4) {
+    const s0 = quantizeRow(rows, x, k, range); x += xRow;
+    const s1 = quantizeRow(rows + rowBytes, x, k, range); x += xRow;
+    const s2 = quantizeRow(rows + 2 * rowBytes, x, k, range); x += xRow;
+    const s3 = quantizeRow(rows + 3 * rowBytes, x, k, range); x += xRow;
+    packRows4(packed, rows, 4, pairs, rowBytes);
+    packed += <usize>pairs << 4;
+    store<f32>(packed, s0); store<f32>(packed, s1, 4); store<f32>(packed, s2, 8); store<f32>(packed, s3, 12);
+    packed += 16;
+  }
+}
+
+/** All panels over a block of packed rows; strides as in gemm.ts. @param depth bytes of a panel's steps */
+function tiles(
+  c: usize, a: usize, b: usize, s: usize, m: i32, panels: i32, depth: usize, panelBytes: usize, cRow: usize, sRow: usize, sStep: usize,
+): void {
+  for (let j = 0; j < panels; j++) {
+    for (let i = 0, ai = a, ci = c, si = s; i < m; i += 4) {
+      tile(ci, ai, b, b + depth, si, cRow, sRow);
+      ai += depth + 16; ci += cRow << 2; si += sRow << 2;
+    }
+    b += panelBytes; c += 32; s += sStep;
   }
 }

@@ -1,5 +1,5 @@
 import { getEngine } from "../host/core/wasm.ts";
-import { adam, dense, gru, type Model, sequential } from "../host/index.ts";
+import { adam, dense, gru, type Model, quantize, sequential } from "../host/index.ts";
 import { measure, measureAsync, type Times } from "./measure.ts";
 
 /** One row of the results. */
@@ -152,11 +152,34 @@ export async function models(seconds: number): Promise<Row[]> {
       inputShape: [null, H],
       seed: 1,
     });
-    const stream = model.stream();
+    const small = await quantize(model, { precision: "int8" });
     const frame = noise(H);
-    const name = `stream.step, I=H=${H}`;
-    rows.push({ name, flops: 2 * 3 * H * 2 * H, ...measure(name, () => stream.step(frame), seconds) });
-    model.dispose();
+    for (const [what, own] of [
+      ["", model],
+      [" int8", small],
+    ] as const) {
+      const stream = own.stream();
+      const name = `stream.step${what}, I=H=${H}`;
+      rows.push({ name, flops: 2 * 3 * H * 2 * H, ...measure(name, () => stream.step(frame), seconds) });
+      own.dispose();
+    }
+  }
+  {
+    const [T, B, H] = [50, 32, 256];
+    const model = await sequential([gru(H)], { inputShape: [null, H], seed: 1 });
+    const small = await quantize(model, { precision: "int8" });
+    const x = { shape: [B, T, H], data: noise(B * T * H) };
+    for (const [what, own] of [
+      ["", model],
+      [" int8", small],
+    ] as const) {
+      rows.push({
+        name: `predict${what}, GRU 256, T=${T} B=${B} F=${H}`,
+        flops: 2 * 3 * H * 2 * H * T * B,
+        ...(await measureAsync(() => own.predict(x), seconds)),
+      });
+      own.dispose();
+    }
   }
   return rows;
 }

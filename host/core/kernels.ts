@@ -84,7 +84,7 @@ export const QUERIES = [
   "gruPackedSizeInt8",
   "gruPackedTransposedSize",
   "int8ActivationBits",
-  "int8PackedSize",
+  "int8PanelBytes",
   "maxAbsolute",
   "sumOfAbsolutes",
   "sumOfSquares",

@@ -19,10 +19,11 @@ function putBytes(core: TestCore, q: Int8Array): number {
 
 /** One packed matrix: what gemmInt8 takes. */
 function pack(core: TestCore, { q, scales }: Weights, k: number, n: number) {
-  const at = core.alloc(core.k.int8PackedSize(k, n));
-  core.f32(at, core.k.int8PackedSize(k, n)).fill(Number.NaN);
-  core.k.int8Pack(at, putBytes(core, q), core.put(scales), k, n, n, 0, pad8(n));
-  return { scales: at, panels: at + 4 * pad8(n) };
+  const size = (core.k.int8PanelBytes(k) * pad8(n)) / 8 / 4;
+  const at = core.alloc(size);
+  core.f32(at, size).fill(Number.NaN);
+  core.k.int8Pack(at, putBytes(core, q), core.put(scales), k, n, n);
+  return at;
 }
 
 /** C, dense, of `m` rows in calls of [0, splits[0]), [splits[0], splits[1])... */
@@ -46,21 +47,7 @@ function multiply(
   for (const to of splits) {
     const own = start.at && start.at + 4 * from * start.stride;
     const [ci, ai] = [c + 4 * from * Np, rows + 4 * from * kp];
-    core.k.gemmInt8(
-      ci,
-      ai,
-      packed.panels,
-      packed.scales,
-      own,
-      to - from,
-      Np,
-      k,
-      Np,
-      kp,
-      start.stride,
-      range,
-      core.work,
-    );
+    core.k.gemmInt8(ci, ai, packed, own, to - from, Np, k, Np, kp, start.stride, range, core.work);
     from = to;
   }
   return core.rows(c, m, n);
