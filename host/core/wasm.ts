@@ -47,7 +47,7 @@ const MOST_THREADS = 4;
 // The settings are the process's, as `configure` is: the one mutable state of the module.
 let settings: Settings = {};
 let engine: Promise<Engine> | undefined;
-let loaded: RuntimeInfo | undefined;
+let loaded: Engine | undefined;
 
 function decode(base64: string): Uint8Array<ArrayBuffer> {
   const text = atob(base64);
@@ -162,7 +162,7 @@ async function load(): Promise<Engine> {
 export function getEngine(): Promise<Engine> {
   engine ??= load().then(
     (started) => {
-      loaded = started.info;
+      loaded = started;
       return started;
     },
     (error) => {
@@ -205,7 +205,10 @@ export async function configure(options: Settings): Promise<void> {
 
 /** Which binary runs, and on how many threads. */
 export function runtimeInfo(): RuntimeInfo {
-  if (loaded) return { ...loaded };
+  if (loaded) {
+    const problem = loaded.pool?.problem;
+    return problem === undefined ? { ...loaded.info } : { ...loaded.info, threads: 1, threadsReason: problem };
+  }
   const relaxed =
     !settings.deterministic && settings.wasm === undefined && WebAssembly.validate(decode(binaries.relaxed));
   return {

@@ -93,28 +93,38 @@ export class Pool {
       names: [...this.names],
       control: this.block.address,
     };
-    const node = builtin<WorkerThreads>("worker_threads");
-    for (let thread = 1; thread < this.size; thread++) {
-      const fail = (error: unknown) =>
-        this.fail(`a worker failed: ${error instanceof Error ? error.message : String(error)}`);
-      if (node) {
-        const worker = new node.Worker(new URL("./worker.js", import.meta.url), { workerData: { ...setup, thread } });
-        worker.on("error", fail);
-        worker.unref?.();
-        this.threads.push(worker);
-      } else {
-        const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
-        worker.onerror = (event) => fail(event.message);
-        worker.postMessage({ ...setup, thread });
-        this.threads.push(worker);
-      }
+    try {
+      for (let thread = 1; thread < this.size; thread++) this.threads.push(this.startThread({ ...setup, thread }));
+    } catch (error) {
+      this.fail(error);
     }
   }
 
-  /** A thread died outside of a job: the next job says so. */
-  private fail(message: string): void {
-    this.died ??= message;
+  private startThread(setup: object): Thread {
+    const node = builtin<WorkerThreads>("worker_threads");
+    if (node) {
+      // Without the flags of this process: what it preloads is nothing to a worker.
+      const options = { workerData: setup, execArgv: [] };
+      const worker = new node.Worker(new URL("./worker.js", import.meta.url), options);
+      worker.on("error", (error) => this.fail(error));
+      worker.unref?.();
+      return worker;
+    }
+    const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+    worker.onerror = (event) => this.fail(event.message);
+    worker.postMessage(setup);
+    return worker;
   }
+
+  /** A worker that does not come up leaves one thread; one that dies later is an error of the next job. */
+  private fail(error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error);
+    if (this.ready === 0) this.problem ??= `workers do not start: ${message}`;
+    else this.died ??= `a worker failed: ${message}`;
+  }
+
+  /** Why there is one thread after all. */
+  problem?: string;
   private died?: string;
 
   /** Runs a job on all threads that are up. */
@@ -167,7 +177,7 @@ export class Pool {
   /** Whether a worker is up to help; the first to ask starts them. */
   awake(): boolean {
     if (!this.started) this.start();
-    return this.died !== undefined || this.ready > 0;
+    return this.problem === undefined && this.ready > 0;
   }
 
   /** A kernel's number in the table. */

@@ -1,13 +1,8 @@
 import * as assert from "uvu/assert";
 import { getEngine } from "../../host/core/wasm.ts";
-import { configure, GruvyError, type Model, StateError, type Tensor } from "../../host/index.ts";
+import { GruvyError, type Model, type Tensor } from "../../host/index.ts";
+import "./settings.ts";
 import { sameBits, uniform } from "./core.ts";
-
-/** Models under test run on the plain binary, whose bits are the same everywhere. */
-await configure({ deterministic: true }).catch((error) => {
-  // Another test file of this process has been here.
-  if (!(error instanceof StateError)) throw error;
-});
 
 export const { arena, core } = await getEngine();
 
