@@ -36,13 +36,19 @@ for (const resetAfter of [true, false])
   }))
     FORMS[`reset ${resetAfter ? "after" : "before"}${name}`] = { resetAfter, ...options };
 
-/** [batch, time, features, units]: one of each, and odd ones around the width of a panel. */
+/**
+ * [batch, time, features, units]: one of each, odd ones around the width of a
+ * panel, and more rows than the input product takes at a time (64).
+ */
 const SHAPES = [
   [1, 1, 1, 1],
   [1, 6, 3, 5],
   [5, 1, 8, 9],
   [3, 5, 7, 8],
   [9, 4, 9, 17],
+  [2, 70, 5, 6],
+  [67, 3, 4, 9],
+  [5, 30, 33, 40],
 ] as const;
 
 /** Weights of order 1 everywhere, biases too, so that nothing hides behind a zero. */
@@ -225,7 +231,7 @@ for (const [name, form] of Object.entries(FORMS)) {
       const outputGradient = backwards ? reversed(fillFrom(reversed(plain), lengths, 0)) : fillFrom(plain, lengths, 0);
       const stateGradient = randomTensor([B, H], 5);
       const a = await model.gradients(x, { outputGradient, stateGradient }, { lengths, initialState });
-      for (const more of [1, 3, 16]) {
+      for (const more of [1, 3, 70]) {
         const what = `${B} x ${T} x ${I} x ${H}, ${more} more`;
         for (const extras of [
           { lengths },
