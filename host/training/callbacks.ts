@@ -7,6 +7,8 @@ import type { Model } from "../stacks/model.ts";
 /** What callbacks see of a running fit. */
 export interface FitContext {
   readonly model: Model;
+  /** Epochs done before this fit; 0 where training begins. */
+  readonly initialEpoch: number;
   /** Epochs that this fit goes to. */
   readonly epochs: number;
   /** Batches an epoch has, where that is known. */
@@ -81,6 +83,14 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): Callback {
   let weights: Record<string, Tensor> | undefined;
   return {
     name: "earlyStopping",
+    onTrainBegin({ initialEpoch }) {
+      // The same callback may serve one training after the other.
+      if (initialEpoch === 0) {
+        best = null;
+        bestEpoch = wait = 0;
+        weights = undefined;
+      }
+    },
     onEpochEnd(epoch, logs, context) {
       const value = watched.read(logs);
       if (watched.better(value, best)) {
@@ -123,6 +133,9 @@ export function checkpoint(path: string, options: CheckpointOptions = {}): Callb
   return {
     name: "checkpoint",
     last: true,
+    onTrainBegin({ initialEpoch }) {
+      if (initialEpoch === 0) best = null;
+    },
     async onEpochEnd(epoch, logs, { model }) {
       if (watched) {
         const value = watched.read(logs);
@@ -145,6 +158,9 @@ export function csvLog(path: string): Callback {
   const cell = (value: number) => (Number.isFinite(value) ? String(value) : "");
   return {
     name: "csvLog",
+    onTrainBegin() {
+      columns = undefined;
+    },
     async onEpochEnd(epoch, logs) {
       const { appendFile, writeFile } = await import("../files/files.ts");
       if (!columns) {

@@ -122,6 +122,7 @@ export async function fit(
   const history: History = { epoch: [], history: {} };
   const context: FitContext = {
     model,
+    initialEpoch,
     epochs,
     batches: order && Math.ceil(order.length / batchSize),
     stop: (reason) => {

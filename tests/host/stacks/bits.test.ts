@@ -410,6 +410,28 @@ test("a stream's state is read, set and reset to the bit, and streams do not tou
   model.dispose();
 });
 
+test("an open stream follows the weights", async () => {
+  const model = await make([gru(5, { returnSequences: true }), gru(4), dense(2)], 3);
+  const x = randomTensor([4, 6, 3], 2);
+  const open = model.stream();
+  open.step(row(x, 0, 0));
+  model.compile({ loss: "meanSquaredError", optimizer: adam({ learningRate: 0.1 }) });
+  await model.fit(x, randomTensor([4, 2], 3), { epochs: 3, batchSize: 2 });
+  open.reset();
+  const fresh = model.stream();
+  for (let t = 0; t < 6; t++) sameBits(open.step(row(x, 1, t)), fresh.step(row(x, 1, t)), `step ${t} after training`);
+  sameBits(open.step(row(x, 1, 5)), fresh.step(row(x, 1, 5)), "state");
+  model.setWeights(
+    Object.fromEntries(Object.entries(model.weights()).map(([k, t], i) => [k, randomTensor(t.shape, i)])),
+  );
+  open.reset();
+  const whole = await model.predict(samples(x, 2, 3));
+  let last = new Float32Array();
+  for (let t = 0; t < 6; t++) last = open.step(row(x, 2, t)).slice();
+  sameBits(last, whole.data, "after setWeights()");
+  model.dispose();
+});
+
 test("stream({ batch }) is as many separate streams", async () => {
   for (const resetAfter of [true, false])
     for (const B of [1, 2, 3, 5, 9]) {

@@ -242,4 +242,30 @@ test("a resumed run goes on in the same CSV file", async () => {
   for (const model of [straight, first, second]) model.dispose();
 });
 
+test("callbacks that have served one training begin anew with the next", async () => {
+  const csv = join(folder, "again.csv");
+  const best = join(folder, "again.safetensors");
+  const callbacksFor = () => [earlyStopping({ patience: 2 }), checkpoint(best, { monitor: "valLoss" }), csvLog(csv)];
+  const callbacks = callbacksFor();
+  const run = async (epochs: number, learningRate: number, given: Callback[]) => {
+    const model = await make(adam({ learningRate }));
+    const { history } = await model.fit(x, y, { epochs, batchSize: 5, validationData, callbacks: given });
+    const { loss } = await model.evaluate(...validationData);
+    assert.is(loss, Math.min(...history.valLoss), "the best weights of this training");
+    const saved = await loadModel(best);
+    sameTensors(saved.weights(), model.weights(), "checkpoint");
+    const lines = readFileSync(csv, "utf8").trimEnd().split("\n");
+    assert.is(lines.length, 1 + history.loss.length);
+    assert.match(lines[0], /^epoch,loss/);
+    model.dispose();
+    saved.dispose();
+    return history;
+  };
+  await run(6, 0.05, callbacks);
+  // A worse training than the first: nothing of it would beat the old best.
+  const again = await run(2, 1e-5, callbacks);
+  const fresh = await run(2, 1e-5, callbacksFor());
+  assert.equal(again, fresh);
+});
+
 test.run();
