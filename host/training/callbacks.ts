@@ -52,8 +52,9 @@ function watch(where: string, options: { monitor?: string; mode?: "auto" | "min"
         );
       return logs[monitor];
     },
+    // Not a number is never better: as the best, nothing could beat it.
     better: (value: number, best: number | null) =>
-      best === null || (up ? value > best + minDelta : value < best - minDelta),
+      !Number.isNaN(value) && (best === null || (up ? value > best + minDelta : value < best - minDelta)),
   };
 }
 
