@@ -82,15 +82,20 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): Callback {
   let bestEpoch = 0;
   let wait = 0;
   let weights: Record<string, Tensor> | undefined;
+  const stopIfDue = (context: FitContext) => {
+    if (wait > patience) context.stop(`no improvement since epoch ${bestEpoch}`);
+  };
   return {
     name: "earlyStopping",
-    onTrainBegin({ initialEpoch }) {
+    onTrainBegin(context) {
       // The same callback may serve one training after the other.
-      if (initialEpoch === 0) {
+      if (context.initialEpoch === 0) {
         best = null;
         bestEpoch = wait = 0;
         weights = undefined;
       }
+      // A training that has been stopped stays stopped when it is resumed.
+      stopIfDue(context);
     },
     onEpochEnd(epoch, logs, context) {
       const value = watched.read(logs);
@@ -99,7 +104,10 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): Callback {
         bestEpoch = epoch;
         wait = 0;
         if (restore) weights = context.model.weights();
-      } else if (++wait > patience) context.stop(`no improvement since epoch ${bestEpoch}`);
+      } else {
+        wait++;
+        stopIfDue(context);
+      }
     },
     onTrainEnd({ model }) {
       if (weights) model.setWeights(weights);
