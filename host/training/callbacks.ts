@@ -7,6 +7,8 @@ import type { Model } from "../stacks/model.ts";
 /** What callbacks see of a running fit. */
 export interface FitContext {
   readonly model: Model;
+  /** Epochs done before this fit; 0 where training begins. */
+  readonly initialEpoch: number;
   /** Epochs that this fit goes to. */
   readonly epochs: number;
   /** Batches an epoch has; of a source of batches known after its first epoch. */
@@ -50,8 +52,9 @@ function watch(where: string, options: { monitor?: string; mode?: "auto" | "min"
         );
       return logs[monitor];
     },
+    // Not a number is never better: as the best, nothing could beat it.
     better: (value: number, best: number | null) =>
-      best === null || (up ? value > best + minDelta : value < best - minDelta),
+      !Number.isNaN(value) && (best === null || (up ? value > best + minDelta : value < best - minDelta)),
   };
 }
 
@@ -79,8 +82,21 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): Callback {
   let bestEpoch = 0;
   let wait = 0;
   let weights: Record<string, Tensor> | undefined;
+  const stopIfDue = (context: FitContext) => {
+    if (wait > patience) context.stop(`no improvement since epoch ${bestEpoch}`);
+  };
   return {
     name: "earlyStopping",
+    onTrainBegin(context) {
+      // The same callback may serve one training after the other.
+      if (context.initialEpoch === 0) {
+        best = null;
+        bestEpoch = wait = 0;
+        weights = undefined;
+      }
+      // A training that has been stopped stays stopped when it is resumed.
+      stopIfDue(context);
+    },
     onEpochEnd(epoch, logs, context) {
       const value = watched.read(logs);
       if (watched.better(value, best)) {
@@ -88,7 +104,10 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): Callback {
         bestEpoch = epoch;
         wait = 0;
         if (restore) weights = context.model.weights();
-      } else if (++wait > patience) context.stop(`no improvement since epoch ${bestEpoch}`);
+      } else {
+        wait++;
+        stopIfDue(context);
+      }
     },
     onTrainEnd({ model }) {
       if (weights) model.setWeights(weights);
@@ -123,6 +142,9 @@ export function checkpoint(path: string, options: CheckpointOptions = {}): Callb
   return {
     name: "checkpoint",
     last: true,
+    onTrainBegin({ initialEpoch }) {
+      if (initialEpoch === 0) best = null;
+    },
     async onEpochEnd(epoch, logs, { model }) {
       if (watched) {
         const value = watched.read(logs);
@@ -145,6 +167,9 @@ export function csvLog(path: string): Callback {
   const cell = (value: number) => (Number.isFinite(value) ? String(value) : "");
   return {
     name: "csvLog",
+    onTrainBegin() {
+      columns = undefined;
+    },
     async onEpochEnd(epoch, logs) {
       const { appendFile, writeFile } = await import("../files/files.ts");
       if (!columns) {

@@ -122,6 +122,7 @@ export async function fit(
   const history: History = { epoch: [], history: {} };
   const context: { -readonly [K in keyof FitContext]: FitContext[K] } = {
     model,
+    initialEpoch,
     epochs,
     batches: order && Math.ceil(order.length / batchSize),
     stop: (reason) => {

@@ -36,13 +36,19 @@ for (const resetAfter of [true, false])
   }))
     FORMS[`reset ${resetAfter ? "after" : "before"}${name}`] = { resetAfter, ...options };
 
-/** [batch, time, features, units]: one of each, and odd ones around the width of a panel. */
+/**
+ * [batch, time, features, units]: one of each, odd ones around the width of a
+ * panel, and more rows than the input product takes at a time (64).
+ */
 const SHAPES = [
   [1, 1, 1, 1],
   [1, 6, 3, 5],
   [5, 1, 8, 9],
   [3, 5, 7, 8],
   [9, 4, 9, 17],
+  [2, 70, 5, 6],
+  [67, 3, 4, 9],
+  [5, 30, 33, 40],
 ] as const;
 
 /** Weights of order 1 everywhere, biases too, so that nothing hides behind a zero. */
@@ -225,7 +231,7 @@ for (const [name, form] of Object.entries(FORMS)) {
       const outputGradient = backwards ? reversed(fillFrom(reversed(plain), lengths, 0)) : fillFrom(plain, lengths, 0);
       const stateGradient = randomTensor([B, H], 5);
       const a = await model.gradients(x, { outputGradient, stateGradient }, { lengths, initialState });
-      for (const more of [1, 3, 16]) {
+      for (const more of [1, 3, 70]) {
         const what = `${B} x ${T} x ${I} x ${H}, ${more} more`;
         for (const extras of [
           { lengths },
@@ -401,6 +407,28 @@ test("a stream's state is read, set and reset to the bit, and streams do not tou
   sameBits(a.state, before, "after predict()");
   a.close();
   run(b, 0, 0, 1);
+  model.dispose();
+});
+
+test("an open stream follows the weights", async () => {
+  const model = await make([gru(5, { returnSequences: true }), gru(4), dense(2)], 3);
+  const x = randomTensor([4, 6, 3], 2);
+  const open = model.stream();
+  open.step(row(x, 0, 0));
+  model.compile({ loss: "meanSquaredError", optimizer: adam({ learningRate: 0.1 }) });
+  await model.fit(x, randomTensor([4, 2], 3), { epochs: 3, batchSize: 2 });
+  open.reset();
+  const fresh = model.stream();
+  for (let t = 0; t < 6; t++) sameBits(open.step(row(x, 1, t)), fresh.step(row(x, 1, t)), `step ${t} after training`);
+  sameBits(open.step(row(x, 1, 5)), fresh.step(row(x, 1, 5)), "state");
+  model.setWeights(
+    Object.fromEntries(Object.entries(model.weights()).map(([k, t], i) => [k, randomTensor(t.shape, i)])),
+  );
+  open.reset();
+  const whole = await model.predict(samples(x, 2, 3));
+  let last = new Float32Array();
+  for (let t = 0; t < 6; t++) last = open.step(row(x, 2, t)).slice();
+  sameBits(last, whole.data, "after setWeights()");
   model.dispose();
 });
 

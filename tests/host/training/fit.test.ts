@@ -486,6 +486,30 @@ test("early stopping goes back to the weights of the best epoch", async () => {
   model.dispose();
 });
 
+test("a monitored number that is NaN is a bad epoch, the first one too", async () => {
+  const numbers = [NaN, 3, NaN, 2, 4, 5, 6];
+  let epoch = -1;
+  const metric: Metric<unknown> = {
+    name: "told",
+    options: {},
+    create: () => ({ update() {}, result: () => numbers[Math.max(0, epoch)], reset() {} }),
+  };
+  const model = await make("adam", [metric]);
+  const kept: Record<string, Tensor>[] = [];
+  const count: Callback = {
+    name: "count",
+    onEpochBegin: () => void epoch++,
+    onEpochEnd: () => void kept.push(model.weights()),
+  };
+  const { stopped } = await model.fit(x, y, {
+    epochs: numbers.length,
+    callbacks: [count, earlyStopping({ monitor: "told", patience: 2 })],
+  });
+  assert.is(stopped, "no improvement since epoch 4");
+  sameTensors(model.weights(), kept[3], "weights of epoch 4");
+  model.dispose();
+});
+
 test("a training that diverges goes back to the end of the last whole epoch", async () => {
   const model = await make(sgd({ learningRate: 0.1, momentum: 0.9 }));
   const calm = await make(sgd({ learningRate: 0.1, momentum: 0.9 }));
