@@ -181,5 +181,30 @@ export async function models(seconds: number): Promise<Row[]> {
       own.dispose();
     }
   }
+  {
+    const [count, H] = [1000, 128];
+    const model = await sequential([gru(H, { recurrentInitializer: "glorotUniform" })], {
+      inputShape: [null, H],
+      seed: 1,
+    });
+    const frame = noise(H);
+    const flops = 2 * 3 * H * 2 * H * count;
+    const streams = Array.from({ length: count }, () => model.stream());
+    const one = `${count} streams one by one, I=H=${H}`;
+    const each = () => {
+      for (const stream of streams) stream.step(frame);
+    };
+    rows.push({ name: one, flops, ...measure(one, each, seconds) });
+    for (const stream of streams) stream.close();
+    const pool = model.streamPool({ capacity: count });
+    const ids = Array.from({ length: count }, () => pool.open());
+    const together = `streamPool of ${count}, push and flush, I=H=${H}`;
+    const all = () => {
+      for (const id of ids) pool.push(id, frame);
+      pool.flush();
+    };
+    rows.push({ name: together, flops, ...measure(together, all, seconds) });
+    model.dispose();
+  }
   return rows;
 }
