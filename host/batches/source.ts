@@ -1,3 +1,5 @@
+import { ShapeError } from "../core/errors.ts";
+import { shown } from "../core/options.ts";
 import type { TensorLike } from "../core/tensor.ts";
 import { isTensor } from "../core/tensor.ts";
 import { type BatchLike, checkBatch, checkExamples, type Door, type Examples, type Extras } from "./examples.ts";
@@ -31,8 +33,11 @@ export function* slices(examples: Examples, batchSize: number, order?: Int32Arra
 
 /** Batches of a source, each checked as it comes. */
 export async function* sourced(where: string, door: Door, source: BatchSource): AsyncGenerator<Batch> {
+  const from: unknown = typeof source === "function" ? await source() : source;
+  if (typeof from !== "object" || from === null || !(Symbol.iterator in from || Symbol.asyncIterator in from))
+    throw new ShapeError(`${where}: expected a function that returns an iterable of batches, got ${shown(from)}`);
   let i = 0;
-  for await (const batch of typeof source === "function" ? source() : source) {
+  for await (const batch of from as AsyncIterable<unknown>) {
     const examples = checkBatch(`${where}: batch ${++i}`, door, batch);
     yield { examples, rows: Int32Array.from({ length: examples.count }, (_, r) => r) };
   }
