@@ -1,7 +1,7 @@
 import { readRows, writeRows } from "../batches/copy.ts";
 import type { Block } from "../core/arena.ts";
 import { OptionError, ShapeError, StateError } from "../core/errors.ts";
-import { checkOptions, integer, shown } from "../core/options.ts";
+import { checkOptions, flag, integer, shown } from "../core/options.ts";
 import type { Network } from "../stacks/network.ts";
 import { type Recording, Request } from "../stacks/recording.ts";
 
@@ -44,23 +44,29 @@ export class Stream {
   step(frame: ArrayLike<number>): Float32Array {
     const { network, recording, width, batch, result } = this;
     const { arena, core } = network.engine;
-    if (this.closed) throw new StateError("stream.step(): the stream is closed");
-    network.checkAlive();
-    if (frame.length !== batch * width) this.refuse(frame);
+    this.checkOpen("step()");
+    if (typeof frame !== "object" || frame === null || frame.length !== batch * width) this.refuse(frame);
     const { address, stride, port } = recording.input;
     const at = address >> 2;
     if (port.type === "tokens") {
       const { i32 } = arena;
       for (let b = 0; b < batch; b++) {
         const token = frame[b];
-        if (!(token >= 0 && token < this.tokens! && token === Math.floor(token)))
+        if (!(Number.isInteger(token) && token >= 0 && token < this.tokens!))
           throw new OptionError(`stream.step(): token ${shown(token)}; expected 0 to ${this.tokens! - 1}`);
         i32[at + b] = token;
       }
     } else {
       const { f32 } = arena;
       if (batch === 1 && frame instanceof Float32Array) f32.set(frame, at);
-      else for (let b = 0, i = 0; b < batch; b++) for (let j = 0; j < width; j++) f32[at + b * stride + j] = frame[i++];
+      else
+        for (let b = 0, i = 0; b < batch; b++)
+          for (let j = 0; j < width; j++) {
+            const v = frame[i++];
+            if (typeof v !== "number")
+              throw new OptionError(`stream.step(): the frame has ${shown(v)} at position ${i - 1}; expected numbers`);
+            f32[at + b * stride + j] = v;
+          }
       if (!this.allowNonFinite) {
         const bad = core.allFinite(address, this.finite);
         if (bad >= 0)
@@ -81,6 +87,11 @@ export class Stream {
     return result;
   }
 
+  private checkOpen(what: string): void {
+    if (this.closed) throw new StateError(`stream.${what}: the stream is closed`);
+    this.network.checkAlive();
+  }
+
   private refuse(frame: ArrayLike<number>): never {
     const { batch, width } = this;
     throw new ShapeError(
@@ -90,6 +101,7 @@ export class Stream {
 
   /** Back to zero hidden states. */
   reset(): void {
+    this.checkOpen("reset()");
     const { arena } = this.network.engine;
     for (const { final, stride } of this.recording.states)
       arena.f32.fill(0, final >> 2, (final >> 2) + this.batch * stride);
@@ -97,6 +109,7 @@ export class Stream {
 
   /** All hidden states, layer after layer, [batch, units] each: a copy to store, and to set again. */
   get state(): Float32Array {
+    this.checkOpen("state");
     const parts = this.recording.states.map(({ final, units, stride }) =>
       readRows(this.network.engine.arena, final, this.batch, units, stride),
     );
@@ -110,6 +123,7 @@ export class Stream {
   }
 
   set state(values: Float32Array) {
+    this.checkOpen("state");
     const sizes = this.recording.states.map(({ units }) => units * this.batch);
     const total = sizes.reduce((sum, size) => sum + size, 0);
     if (!(values instanceof Float32Array) || values.length !== total)
@@ -144,7 +158,7 @@ export function openStream(network: Network, options: StreamOptions, tokens: num
   return new Stream(
     network,
     integer("stream()", "batch", options.batch ?? 1, 1),
-    options.allowNonFinite ?? false,
+    flag("stream()", "allowNonFinite", options.allowNonFinite ?? false),
     tokens,
   );
 }
