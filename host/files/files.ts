@@ -46,7 +46,7 @@ export async function readFile(path: string): Promise<Uint8Array> {
 /** Writes all or nothing: a temporary file beside it, flushed, then renamed. */
 export async function writeFile(path: string, data: Uint8Array): Promise<void> {
   const { open, rename, rm } = fs();
-  const temporary = `${path}.${Date.now().toString(36)}.tmp`;
+  const temporary = `${path}.${Math.random().toString(36).slice(2)}.tmp`;
   try {
     const handle = await open(temporary, "w");
     try {

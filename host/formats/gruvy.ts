@@ -2,11 +2,11 @@ import { FormatError, GruvyError, OptionError } from "../core/errors.ts";
 import { checkOptions, flag, shown } from "../core/options.ts";
 import { shapeText, type Tensor } from "../core/tensor.ts";
 import { layerFromConfig } from "../layers/index.ts";
-import type { Json } from "../layers/layer.ts";
+import type { Json, Param } from "../layers/layer.ts";
 import type { Metric } from "../metrics/metric.ts";
 import { resolveMetric } from "../metrics/resolve.ts";
 import type { Architecture, Model } from "../stacks/model.ts";
-import { sequential } from "../stacks/sequential.ts";
+import { assemble } from "../stacks/sequential.ts";
 import type { Progress } from "../training/trainer.ts";
 import { readSafetensors, type StoredTensor, writeSafetensors } from "./safetensors.ts";
 
@@ -101,7 +101,7 @@ async function read(source: ModelSource): Promise<Uint8Array> {
     source = await fetch(place);
   }
   // By what they can do, not by instanceof: Node loads all of fetch at the first mention of Response.
-  if (typeof source !== "object" || source === null || !("arrayBuffer" in source))
+  if (typeof source !== "object" || source === null || typeof (source as Blob).arrayBuffer !== "function")
     throw new OptionError(`loadModel(): expected a path, URL, bytes, Response or File, got ${shown(source)}`);
   if ("ok" in source && !source.ok)
     throw new FormatError(`loadModel(): ${source.url} answered ${source.status} ${source.statusText}`);
@@ -124,9 +124,8 @@ export async function loadModel(source: ModelSource): Promise<Model> {
       'loadModel(): a safetensors file without the "gruvy" metadata: weights only, no architecture',
     );
   const header = parseHeader(text);
-  const model = await build(header.architecture);
+  const model = await build(header.architecture, ({ name, shape }) => floats(name, tensors.get(name), shape).data);
   try {
-    model.setWeights(weightsOf(model, tensors));
     if (header.compile) compile(model, header);
     if (header.training) restoreTraining(model, header.training, tensors);
     return model;
@@ -141,8 +140,25 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+/** Levels of JSON that a header may have: those who read it recur. */
+const DEEPEST = 64;
+
+/** How deep a JSON text nests; brackets in strings do not count. */
+function nesting(text: string): number {
+  let [depth, deepest] = [0, 0];
+  for (let i = 0; i < text.length; i++) {
+    const c = text[i];
+    if (c === '"') while (++i < text.length && text[i] !== '"') i += text[i] === "\\" ? 1 : 0;
+    else if (c === "{" || c === "[") deepest = Math.max(deepest, ++depth);
+    else if (c === "}" || c === "]") depth--;
+  }
+  return deepest;
+}
+
 function parseHeader(text: string): Header {
   let header: unknown;
+  if (nesting(text) > DEEPEST)
+    throw new FormatError(`loadModel(): the "gruvy" metadata is nested deeper than ${DEEPEST} levels`);
   try {
     header = JSON.parse(text);
   } catch {
@@ -157,14 +173,14 @@ function parseHeader(text: string): Header {
   return header as unknown as Header;
 }
 
-async function build({ kind, config }: Architecture): Promise<Model> {
+async function build({ kind, config }: Architecture, weights: (param: Param) => Float32Array): Promise<Model> {
   if (kind !== "sequential" || !isRecord(config))
     throw new FormatError('loadModel(): the architecture is not "sequential"');
   const { layers, inputShape, seed } = config as { layers?: unknown; inputShape?: unknown; seed?: unknown };
   if (!Array.isArray(layers) || layers.length === 0 || layers.length > 10_000)
     throw new FormatError("loadModel(): the architecture has no list of layers");
   try {
-    return await sequential(
+    return await assemble(
       layers.map((layer: unknown) => {
         if (
           !isRecord(layer) ||
@@ -176,17 +192,12 @@ async function build({ kind, config }: Architecture): Promise<Model> {
         return layerFromConfig(layer.type, layer.name, layer.config);
       }),
       { inputShape: inputShape as (number | null)[], seed: seed as number },
+      weights,
     );
   } catch (error) {
     if (error instanceof FormatError || !(error instanceof GruvyError)) throw error;
     throw new FormatError(`loadModel(): ${error.message}`);
   }
-}
-
-function weightsOf(model: Model, tensors: ReadonlyMap<string, StoredTensor>): Record<string, Tensor> {
-  const out: Record<string, Tensor> = {};
-  for (const { name, shape } of model.network.params) out[name] = floats(name, tensors.get(name), shape);
-  return out;
 }
 
 function floats(name: string, tensor: StoredTensor | undefined, shape: readonly number[]): Tensor {
@@ -195,6 +206,9 @@ function floats(name: string, tensor: StoredTensor | undefined, shape: readonly 
     throw new FormatError(`loadModel(): "${name}": expected F32, F16 or BF16, got ${tensor.dtype}`);
   if (shapeText(tensor.shape) !== shapeText(shape))
     throw new FormatError(`loadModel(): "${name}": expected ${shapeText(shape)}, got ${shapeText(tensor.shape)}`);
+  const bad = tensor.data.findIndex((v) => v - v !== 0);
+  if (bad >= 0)
+    throw new FormatError(`loadModel(): "${name}" has ${tensor.data[bad]} at position ${bad}; expected finite numbers`);
   return { shape: [...shape], data: tensor.data };
 }
 
@@ -205,6 +219,16 @@ function compile(model: Model, { compile: saved }: Header): void {
   model.compile({ loss, optimizer, metrics: metrics.map((metric) => resolveMetric("loadModel()", metric)) });
 }
 
+function whole(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function isPlateau(value: unknown): boolean {
+  if (!isRecord(value)) return false;
+  const { best, badEpochs, cooldown, reductions } = value;
+  return (best === null || Number.isFinite(best)) && whole(badEpochs) && whole(cooldown) && whole(reductions);
+}
+
 function restoreTraining(
   model: Model,
   saved: NonNullable<Header["training"]>,
@@ -212,13 +236,16 @@ function restoreTraining(
 ): void {
   const trainer = model.training;
   const { progress, callbacks } = saved;
-  const whole = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
-  if (!trainer || !isRecord(progress) || !whole(progress.step) || !whole(progress.epoch) || !isRecord(callbacks))
-    throw new FormatError("loadModel(): the training state is damaged");
+  const damaged = () => new FormatError("loadModel(): the training state is damaged");
+  if (!trainer || !isRecord(progress) || !isRecord(callbacks)) throw damaged();
+  const { step, epoch, plateau } = progress as unknown as Progress;
+  if (!whole(step) || !whole(epoch)) throw damaged();
+  if ((trainer.progress.plateau === undefined) !== (plateau === undefined)) throw damaged();
+  if (plateau !== undefined && !isPlateau(plateau)) throw damaged();
   const moments = new Map<string, Tensor>();
   for (const [name, { shape }] of trainer.moments()) moments.set(name, floats(name, tensors.get(name), shape));
   trainer.restoreMoments(moments);
-  trainer.progress = { ...trainer.progress, ...(progress as unknown as Progress) };
+  trainer.progress = { step, epoch, ...(plateau && { plateau: { ...plateau } }) };
   const resumed = new Map<string, { state: Json; tensors: Record<string, Tensor> }>();
   for (const [name, state] of Object.entries(callbacks)) {
     const own: Record<string, Tensor> = {};

@@ -1,6 +1,6 @@
 import { readRows } from "../batches/copy.ts";
 import type { Block } from "../core/arena.ts";
-import { ShapeError, StateError } from "../core/errors.ts";
+import { OptionError, ShapeError, StateError } from "../core/errors.ts";
 import { Program } from "../core/kernels.ts";
 import { describe, Region } from "../core/plan.ts";
 import { random } from "../core/random.ts";
@@ -58,6 +58,7 @@ export class Network {
   private regions: Record<"params" | "packed" | "grads" | "state" | "packedTransposed", Region>;
   private readonly weightsBlock: Block;
   private trainingBlock?: Block;
+  private trainingLayout: { readonly slots: readonly string[]; readonly extra: number } = { slots: [], extra: 0 };
   private runBlock?: Block;
   private readonly recordings = new Map<string, Recording>();
   private current?: Recording;
@@ -73,6 +74,7 @@ export class Network {
     readonly engine: Engine,
     readonly topology: Topology,
     readonly seed: number,
+    given?: (param: Param) => Float32Array,
   ) {
     const params: Param[] = [];
     const ports: Port[] = [];
@@ -103,6 +105,8 @@ export class Network {
     this.params = params;
     this.output = ports[topology.output];
 
+    // Before any memory is taken: what a file does not hold cannot cost a file's reader anything.
+    const values = given && params.map(given);
     const weights = this.layWeights(0);
     this.weightsBlock = engine.arena.take(weights.params.high + weights.packed.high);
     this.regions = {
@@ -111,10 +115,22 @@ export class Network {
       state: new Region("state"),
       packedTransposed: new Region("packed"),
     };
-    for (const param of params) {
-      const initialize = resolveInitializer(`layer "${param.name.split(".")[0]}"`, param.initializer);
-      this.write(param.address, initialize(param.shape, random(seed, param.name)));
+    try {
+      params.forEach((param, i) => {
+        this.write(param.address, values ? values[i] : this.draw(param));
+      });
+    } catch (error) {
+      engine.arena.give(this.weightsBlock);
+      throw error;
     }
+  }
+
+  private draw({ name, shape, initializer }: Param): Float32Array {
+    const where = `layer "${name.split(".")[0]}"`;
+    const values = resolveInitializer(where, initializer)(shape, random(this.seed, name));
+    for (const v of values)
+      if (v - v !== 0) throw new OptionError(`${where}: the initializer of "${name}" gives ${v} in float32`);
+    return values;
   }
 
   private layWeights(base: number) {
@@ -156,9 +172,19 @@ export class Network {
    */
   enableTraining(slots: readonly string[], extra: number): { slots: number[]; settings: number } {
     this.checkAlive();
-    this.disableTraining();
     const size = this.layTraining(0, slots, extra);
-    this.trainingBlock = this.engine.arena.take(size.grads.high + size.state.high + size.packedTransposed.high);
+    let block: Block;
+    try {
+      block = this.engine.arena.take(size.grads.high + size.state.high + size.packedTransposed.high);
+    } catch (error) {
+      // Laying out has moved every gradient; an earlier training goes on where it was.
+      if (this.trainingBlock)
+        this.layTraining(this.trainingBlock.address, this.trainingLayout.slots, this.trainingLayout.extra);
+      throw error;
+    }
+    this.disableTraining();
+    this.trainingBlock = block;
+    this.trainingLayout = { slots, extra };
     const { addresses, settings, ...regions } = this.layTraining(this.trainingBlock.address, slots, extra);
     this.regions = { ...this.regions, ...regions };
     return { slots: addresses, settings };
@@ -305,6 +331,7 @@ export class Network {
     const { arena } = this.engine;
     for (const block of [this.weightsBlock, this.trainingBlock, this.runBlock, ...this.lent])
       if (block) arena.give(block);
+    this.lent.clear(); // a stream that is closed later has nothing left to give
     this.forget();
   }
 }

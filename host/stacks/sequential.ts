@@ -1,7 +1,8 @@
 import { OptionError, ShapeError } from "../core/errors.ts";
 import { checkOptions, integer, shown } from "../core/options.ts";
+import { firstHole } from "../core/tensor.ts";
 import { getEngine } from "../core/wasm.ts";
-import type { Layer, Port } from "../layers/layer.ts";
+import type { Layer, Param, Port } from "../layers/layer.ts";
 import { Model } from "./model.ts";
 import { Network, type NodeSpec } from "./network.ts";
 
@@ -58,10 +59,25 @@ export function nameLayers(where: string, layers: readonly Layer[]): string[] {
  * @throws OptionError for unknown options
  * @throws ShapeError  when a layer does not fit the one before it
  */
-export async function sequential(layers: readonly Layer[], options: SequentialOptions): Promise<Model> {
+export function sequential(layers: readonly Layer[], options: SequentialOptions): Promise<Model> {
+  return assemble(layers, options);
+}
+
+/**
+ * `sequential`, with parameters drawn or given.
+ *
+ * @param given a parameter's values, dense; asked for before any memory is taken
+ */
+export async function assemble(
+  layers: readonly Layer[],
+  options: SequentialOptions,
+  given?: (param: Param) => Float32Array,
+): Promise<Model> {
   const where = "sequential()";
   if (!Array.isArray(layers) || layers.length === 0)
     throw new OptionError(`${where}: expected an array of layers, got ${shown(layers)}`);
+  const missing = firstHole(layers);
+  if (missing >= 0) throw new OptionError(`${where}: layer ${missing} is missing`);
   layers.forEach((layer, i) => {
     if (typeof layer !== "object" || layer === null || typeof layer.build !== "function")
       throw new OptionError(`${where}: layer ${i} is not a layer but ${shown(layer)}; write gru(64), dense(10)...`);
@@ -73,7 +89,7 @@ export async function sequential(layers: readonly Layer[], options: SequentialOp
   const input = inputPort(where, options.inputShape, layers[0].readsTokens ?? false);
   const names = nameLayers(where, layers);
   const nodes: NodeSpec[] = layers.map((layer, i) => ({ layer, name: names[i], inputs: [i - 1] }));
-  const network = new Network(await getEngine(), { inputs: [input], nodes, output: layers.length - 1 }, seed);
+  const network = new Network(await getEngine(), { inputs: [input], nodes, output: layers.length - 1 }, seed, given);
   return new Model(network, [...options.inputShape], {
     kind: "sequential",
     config: {
