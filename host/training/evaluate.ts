@@ -1,6 +1,7 @@
 import type { Door, Extras } from "../batches/examples.ts";
-import { type BatchSource, batches } from "../batches/source.ts";
-import { ShapeError } from "../core/errors.ts";
+import { type BatchSource, batches, isBatchSource } from "../batches/source.ts";
+import { OptionError, ShapeError } from "../core/errors.ts";
+import { shown } from "../core/options.ts";
 import type { TensorLike } from "../core/tensor.ts";
 import { breathe } from "./breathe.ts";
 import { Scores, type Trainer } from "./trainer.ts";
@@ -17,6 +18,8 @@ export async function evaluate(
   signal?: AbortSignal,
 ): Promise<Record<string, number>> {
   const scores = new Scores(trainer.network, trainer.metrics);
+  if (isBatchSource(x) && y !== undefined)
+    throw new OptionError(`${where}: y comes with the batches when x gives batches, got y ${shown(y)} as well`);
   const pause = breathe();
   let any = false;
   for await (const { examples, rows } of batches(where, door, x, y, extras, batchSize)) {

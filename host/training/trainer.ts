@@ -21,6 +21,13 @@ export interface Progress {
   plateau?: PlateauState;
 }
 
+function diverged(where: string | undefined, culprit: string): StateError {
+  return new StateError(
+    `training diverged${where ? ` at ${where}` : ""}: ${culprit}; ` +
+      "lower the learning rate or clip the gradients (globalClipNorm)",
+  );
+}
+
 /** Loss and metrics summed over batches. */
 export class Scores {
   private sum = 0;
@@ -145,16 +152,21 @@ export class Trainer {
     const [sum, divisor] = [arena.f64[recording.loss >> 3], arena.f64[(recording.loss >> 3) + 1]];
     const value = this.reduction === "sum" ? sum : divisor > 0 ? sum / divisor : 0;
     const gradientNorm = this.norm();
-    if (!(Number.isFinite(value) && Number.isFinite(gradientNorm)))
-      throw new StateError(
-        `training diverged${options.where ? ` at ${options.where}` : ""}: ${this.culprit(recording, value)}; ` +
-          "lower the learning rate or clip the gradients (globalClipNorm)",
-      );
+    if (!(Number.isFinite(value) && Number.isFinite(gradientNorm))) {
+      network.resetStates(); // stateful layers would go on from numbers that are not finite
+      throw diverged(options.where, this.culprit(recording, value));
+    }
     this.clip(gradientNorm);
     this.optimizer.update(core, arena, this.spans, this.rate, this.progress.step + 1);
     network.paramsChanged();
     this.progress.step++;
     return { recording, loss: value, gradientNorm };
+  }
+
+  /** @throws StateError where an update has left parameters that are not finite */
+  checkFinite(where: string): void {
+    const culprit = this.badParameter();
+    if (culprit) throw diverged(where, culprit);
   }
 
   /** Forward and loss only. */
@@ -194,9 +206,8 @@ export class Trainer {
   /** The first tensor with a number that is not finite, in the order of computation. */
   private culprit(recording: Recording, loss: number): string {
     const { core, arena } = this.network.engine;
-    for (const param of this.network.params)
-      if (core.allFinite(param.address, count(param.shape)) >= 0)
-        return `"${param.name}" holds a number that is not finite`;
+    const parameter = this.badParameter();
+    if (parameter) return parameter;
     for (const { layer, value } of recording.values) {
       const at = core.allFinite(value.address, value.rows * value.stride);
       if (at >= 0) return `layer "${layer}" put out ${arena.f32[(value.address >> 2) + at]}`;
@@ -208,6 +219,14 @@ export class Trainer {
       if (core.allFinite(gradient, count(shape)) >= 0)
         return `the gradient of "${name}" (layer "${name.split(".")[0]}") is not finite`;
     return "the gradients overflow";
+  }
+
+  private badParameter(): string | undefined {
+    const { core } = this.network.engine;
+    for (const { name, address, shape } of this.network.params)
+      if (core.allFinite(address, count(shape)) >= 0)
+        return `"${name}" (layer "${name.split(".")[0]}") holds a number that is not finite`;
+    return undefined;
   }
 
   /** Moments by slot and parameter name, for checkpoints. */
@@ -246,6 +265,17 @@ export class Trainer {
         const kept = this.resumed.get(callback.name);
         if (kept) callback.restore?.(kept.state, kept.tensors);
       }
+  }
+
+  /** Before a fit: what to call when it fails, so that one without a step leaves progress and callbacks as they were. */
+  begin(): () => void {
+    const { callbacks, progress } = this;
+    const { step, epoch } = progress;
+    return () => {
+      if (this.progress.step !== step) return;
+      this.progress.epoch = epoch;
+      this.callbacks = callbacks;
+    };
   }
 
   /** Parameters and moments as they are now, to go back to. */
