@@ -17,7 +17,7 @@ export async function evaluate(
   batchSize: number,
   signal?: AbortSignal,
 ): Promise<Record<string, number>> {
-  const scores = new Scores(trainer.network, trainer.metrics);
+  const scores = new Scores(trainer);
   if (isBatchSource(x) && y !== undefined)
     throw new OptionError(`${where}: y comes with the batches when x gives batches, got y ${shown(y)} as well`);
   const pause = breathe();

@@ -136,7 +136,7 @@ async function run(
     order = order.subarray(0, kept);
     const all = examples;
     validation = async () => {
-      const scores = new Scores(trainer.network, trainer.metrics);
+      const scores = new Scores(trainer);
       for (const { rows } of slices(all, Math.max(batchSize, 256), held))
         scores.add(trainer.test(all, rows), all, rows);
       return scores.result(trainer.reduction);
@@ -162,7 +162,7 @@ async function run(
   for (let epoch = initialEpoch + 1; epoch <= epochs && history.stopped === undefined; epoch++) {
     for (const callback of callbacks) await callback.onEpochBegin?.(epoch, context);
     const goBack = trainer.snapshot();
-    const scores = new Scores(trainer.network, trainer.metrics);
+    const scores = new Scores(trainer);
     const rate = trainer.rate;
     model.resetStates();
     const turn = order && shuffle !== false ? permutation(seed, epoch, order.length).map((i) => order![i]) : order;
@@ -227,7 +227,7 @@ function validator(
       : (data as { x: TensorLike; y: TensorLike } & Extras);
     const examples = checkExamples(where, door, { ...extras, x, y });
     return async () => {
-      const scores = new Scores(trainer.network, trainer.metrics);
+      const scores = new Scores(trainer);
       for (const { rows } of slices(examples, batchSize)) {
         signal?.throwIfAborted();
         scores.add(trainer.test(examples, rows), examples, rows);

@@ -34,21 +34,19 @@ export class Scores {
   private divisor = 0;
   private readonly states: { name: string; state: MetricState<unknown> }[];
 
-  constructor(
-    private readonly network: Network,
-    metrics: readonly Metric<unknown>[],
-  ) {
-    this.states = metrics.map((metric) => ({ name: metric.name, state: metric.create() }));
+  constructor(private readonly trainer: Trainer) {
+    this.states = trainer.metrics.map((metric) => ({ name: metric.name, state: metric.create() }));
   }
 
   /** Adds a batch that has just run. */
   add(recording: Recording, examples: Examples, rows: Int32Array): void {
-    const { arena } = this.network.engine;
+    const { network, loss } = this.trainer;
+    const { arena } = network.engine;
     const at = recording.loss >> 3;
     this.sum += arena.f64[at];
     this.divisor += arena.f64[at + 1];
     if (this.states.length) {
-      const { yTrue, yPred, weights } = predictions(this.network, recording, examples, rows);
+      const { yTrue, yPred, weights } = predictions(network, recording, examples, rows, loss.ignoreIndex);
       for (const { state } of this.states) state.update(yTrue, yPred, weights);
     }
   }
@@ -59,8 +57,14 @@ export class Scores {
   }
 }
 
-/** Targets and outputs of a batch, batch-major, as metrics take them; padded steps weigh nothing. */
-function predictions(network: Network, recording: Recording, examples: Examples, rows: Int32Array) {
+/** Targets and outputs of a batch, batch-major, as metrics take them; padded steps and ignored labels weigh nothing. */
+function predictions(
+  network: Network,
+  recording: Recording,
+  examples: Examples,
+  rows: Int32Array,
+  ignoreIndex: number | undefined,
+) {
   const { arena } = network.engine;
   const { T, B } = recording.request;
   const { port, address, stride, mask } = recording.output;
@@ -77,11 +81,13 @@ function predictions(network: Network, recording: Recording, examples: Examples,
   }
   const yTrue = { shape: y instanceof Int32Array ? [B * steps] : [B * steps, n], data };
   let weights: Float32Array | undefined;
-  if (mask || examples.weightsPer === "rows") {
+  const ignored = (row: number) => ignoreIndex !== undefined && data[row] === ignoreIndex;
+  if (mask || examples.weightsPer === "rows" || ignoreIndex !== undefined) {
     weights = new Float32Array(B * steps);
     for (let b = 0; b < B; b++)
       for (let t = 0; t < steps; t++) {
-        const valid = mask ? arena.i32[(mask.address >> 2) + t * B + b] : 1;
+        const counts = mask ? arena.i32[(mask.address >> 2) + t * B + b] : 1;
+        const valid = ignored(b * steps + t) ? 0 : counts;
         weights[b * steps + t] = valid && (examples.weightsPer === "rows" ? examples.weights![rows[b] * steps + t] : 1);
       }
   }
