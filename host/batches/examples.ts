@@ -1,5 +1,5 @@
 import { OptionError, ShapeError } from "../core/errors.ts";
-import { checkOptions, shown } from "../core/options.ts";
+import { checkOptions, flag, shown } from "../core/options.ts";
 import { count, shapeText, type Tensor, type TensorLike, toTensor } from "../core/tensor.ts";
 import type { Port } from "../layers/layer.ts";
 
@@ -80,6 +80,7 @@ function checkFinite(where: string, what: string, data: Float32Array | Int32Arra
  * @throws OptionError for values out of range
  */
 export function checkExamples(where: string, door: Door, batch: BatchLike): Examples {
+  if (door.allowNonFinite !== undefined) flag(where, "allowNonFinite", door.allowNonFinite);
   const { input } = door;
   const x = checkInput(where, door, batch.x);
   const steps = input.sequence ? x.shape[1] : 1;
@@ -106,7 +107,8 @@ function checkInput(where: string, door: Door, value: TensorLike): Tensor<Float3
   const fits =
     shape.length === rank &&
     (!input.sequence || steps === null || shape[1] === steps) &&
-    (input.type === "tokens" || shape[rank - 1] === input.features || shape.includes(0));
+    // Nested arrays without samples or steps do not show how many features they have.
+    (input.type === "tokens" || shape[rank - 1] === input.features || shape.slice(0, rank - 1).includes(0));
   if (!fits) {
     const hint = shape.length === rank - 1 ? "; a single sample needs a batch axis" : "";
     throw new ShapeError(`${where}: expected x ${expected}, got ${shapeText(shape)}${hint}`);
@@ -178,8 +180,12 @@ function checkMask(
         );
     return { lengths: Int32Array.from(lengths) };
   }
+  if (Array.isArray(mask) && mask.length !== n)
+    throw new ShapeError(`${where}: expected mask ${shapeText([n, steps])}, got an array of ${mask.length}`);
   const numbers = Array.isArray(mask)
-    ? mask.map((row) => (Array.isArray(row) ? row.map((v) => (typeof v === "boolean" ? (v ? 1 : 0) : v)) : row))
+    ? mask.map((row) =>
+        Array.isArray(row) && row.length === steps ? row.map((v) => (typeof v === "boolean" ? (v ? 1 : 0) : v)) : row,
+      )
     : mask;
   const m = toTensor(numbers as TensorLike, `${where}: mask`, "int32");
   if (m.shape.length !== 2 || m.shape[0] !== n || m.shape[1] !== steps)

@@ -1,6 +1,6 @@
 import { ShapeError } from "../core/errors.ts";
-import { checkOptions, oneOf, real } from "../core/options.ts";
-import { isTensor, shapeText, type Tensor, type TensorLike, toTensor } from "../core/tensor.ts";
+import { checkOptions, oneOf, real, shown } from "../core/options.ts";
+import { firstHole, isTensor, shapeText, type Tensor, type TensorLike, toTensor } from "../core/tensor.ts";
 
 export interface PadOptions {
   /** What fills the steps a shorter sequence lacks. */
@@ -34,6 +34,10 @@ export function padSequences(
   checkOptions(where, options, ["value", "padding"]);
   const value = real(where, "value", options.value ?? 0, "(-inf, inf)");
   const padding = oneOf(where, "padding", options.padding ?? "post", ["post", "pre"] as const);
+  if (!Array.isArray(sequences))
+    throw new ShapeError(`${where}: expected an array of sequences, got ${shown(sequences)}`);
+  const missing = firstHole(sequences);
+  if (missing >= 0) throw new ShapeError(`${where}: sequence ${missing} is missing`);
   const tokens = sequences.length > 0 && sequences.every(isTokens);
   const rows = sequences.map((s, i) =>
     tokens ? toTensor(s, `${where}: sequence ${i}`, "int32") : toTensor(s, `${where}: sequence ${i}`),

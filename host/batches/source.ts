@@ -1,3 +1,5 @@
+import { OptionError, ShapeError } from "../core/errors.ts";
+import { shown } from "../core/options.ts";
 import type { TensorLike } from "../core/tensor.ts";
 import { isTensor } from "../core/tensor.ts";
 import { type BatchLike, checkBatch, checkExamples, type Door, type Examples, type Extras } from "./examples.ts";
@@ -35,11 +37,19 @@ export function* slices(examples: Examples, batchSize: number, order?: Int32Arra
 
 /** Batches of a source, each checked as it comes. */
 export async function* sourced(where: string, door: Door, source: BatchSource, epoch = 1): AsyncGenerator<Batch> {
+  const from: unknown = typeof source === "function" ? await source(epoch) : source;
+  if (typeof from !== "object" || from === null || !(Symbol.iterator in from || Symbol.asyncIterator in from))
+    throw new ShapeError(`${where}: expected a function that returns an iterable of batches, got ${shown(from)}`);
   let i = 0;
-  for await (const batch of typeof source === "function" ? source(epoch) : source) {
+  for await (const batch of from as AsyncIterable<unknown>) {
     const examples = checkBatch(`${where}: batch ${++i}`, door, batch);
     yield { examples, rows: Int32Array.from({ length: examples.count }, (_, r) => r) };
   }
+}
+
+/** What to say of targets beside a source of batches. */
+export function ownTargets(where: string, y: unknown): OptionError {
+  return new OptionError(`${where}: y comes with the batches when x gives batches, got y ${shown(y)} as well`);
 }
 
 /** Batches in order, from arrays or from a source. */
@@ -51,6 +61,9 @@ export function batches(
   extras: Extras,
   batchSize: number,
 ): Iterable<Batch> | AsyncIterable<Batch> {
-  if (isBatchSource(x)) return sourced(where, door, x);
+  if (isBatchSource(x)) {
+    if (y !== undefined) throw ownTargets(where, y);
+    return sourced(where, door, x);
+  }
   return slices(checkExamples(where, door, { ...extras, x, y }), batchSize);
 }

@@ -19,6 +19,7 @@ export function trainTestSplit(n: number, fraction: number, seed: number): Split
   const where = "trainTestSplit()";
   integer(where, "n", n, 0);
   real(where, "fraction", fraction, "[0, 1]");
+  integer(where, "seed", seed, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
   const order = random(seed, "trainTestSplit").permutation(n);
   const train = n - Math.round(n * fraction);
   return { train: order.slice(0, train), test: order.slice(train) };

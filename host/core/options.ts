@@ -5,6 +5,9 @@ import { OptionError } from "./errors.ts";
  * wording of errors lives in one place.
  */
 
+/** Longest string that a message repeats in full. */
+const LONGEST = 80;
+
 /** Edit distance of two names, for "did you mean". */
 function distance(a: string, b: string): number {
   let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
@@ -19,6 +22,8 @@ function distance(a: string, b: string): number {
 
 /** `; did you mean "x"?` for the known name nearest to `name`, or nothing. */
 export function suggestion(name: string, known: readonly string[]): string {
+  // Nobody means one of ours with a name this long, and the distance takes time.
+  if (name.length > LONGEST) return `; known: ${known.join(", ")}`;
   const plain = (s: string) => s.toLowerCase().replace(/[^a-z0-9]/g, "");
   let best = "";
   let least = Math.max(2, Math.floor(name.length / 3)) + 1;
@@ -32,15 +37,28 @@ export function suggestion(name: string, known: readonly string[]): string {
   return best ? `; did you mean "${best}"?` : `; known: ${known.join(", ")}`;
 }
 
-/** A value as it appears in an error message. */
-export function shown(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value);
+/**
+ * A value as it appears in an error message. It may come from anyone: nothing
+ * of it runs, and the text stays short however large or deep the value is.
+ */
+export function shown(value: unknown, depth = 0): string {
+  if (typeof value === "string")
+    return value.length > LONGEST ? `${JSON.stringify(value.slice(0, LONGEST))}...` : JSON.stringify(value);
   if (typeof value === "function") return "a function";
-  if (value === null || typeof value !== "object") return String(value);
-  const text = Array.isArray(value)
-    ? `[${value.slice(0, 8).map(shown).join(", ")}${value.length > 8 ? ", ..." : ""}]`
-    : undefined;
-  return text ?? value.constructor?.name ?? "an object";
+  if (typeof value === "bigint") return "a BigInt";
+  if (value === null || typeof value !== "object") return String(value).slice(0, LONGEST);
+  if (!Array.isArray(value)) return className(value);
+  if (depth > 2) return "an array";
+  const entries = Array.from(value.slice(0, 8), (entry) => shown(entry, depth + 1));
+  return `[${entries.join(", ")}${value.length > 8 ? ", ..." : ""}]`;
+}
+
+/** The name of the class that an object is of: the prototype's, not what the object says of itself. */
+function className(value: object): string {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  const made = prototype && Object.getOwnPropertyDescriptor(prototype, "constructor")?.value;
+  const name = typeof made === "function" && Object.getOwnPropertyDescriptor(made, "name")?.value;
+  return typeof name === "string" && name ? name.slice(0, LONGEST) : "an object";
 }
 
 /**
@@ -53,7 +71,8 @@ export function checkOptions(where: string, options: unknown, known: readonly st
   if (options === null || typeof options !== "object" || Array.isArray(options))
     throw new OptionError(`${where}: options must be an object, got ${shown(options)}`);
   for (const name of Object.keys(options))
-    if (!known.includes(name)) throw new OptionError(`${where}: unknown option "${name}"${suggestion(name, known)}`);
+    if (!known.includes(name))
+      throw new OptionError(`${where}: unknown option ${shown(name)}${suggestion(name, known)}`);
 }
 
 /** One of a list of names. */

@@ -25,7 +25,8 @@ export class Region {
 
   /** Address of `count` f32 or i32 elements, on 16 bytes, padded to a whole vector. */
   take(label: string, count: number): number {
-    const bytes = Math.max(16, (count * 4 + 15) & ~15);
+    // Not `& ~15`, which wraps at 2 GiB: what does not fit must come out too large, not small.
+    const bytes = Math.max(16, Math.ceil(count / 4) * 16);
     const i = this.holes.findIndex((hole) => hole.bytes >= bytes);
     let offset: number;
     if (i >= 0) {

@@ -26,7 +26,8 @@ export function count(shape: readonly number[]): number {
 
 /** A shape as it stands in messages; null is any length. */
 export function shapeText(shape: readonly (number | null)[]): string {
-  return `[${shape.map((n) => (n === null ? "any" : n)).join(", ")}]`;
+  const axes = Array.from(shape.slice(0, 2 * MOST_AXES), (n) => (n === null ? "any" : shown(n)));
+  return `[${axes.join(", ")}${shape.length > axes.length ? ", ..." : ""}]`;
 }
 
 export function isTensor(value: unknown): value is Tensor<Float32Array | Int32Array> {
@@ -39,13 +40,33 @@ export function isTensor(value: unknown): value is Tensor<Float32Array | Int32Ar
 }
 
 function isLeaf(value: unknown): value is ArrayLike<number> {
-  return ArrayBuffer.isView(value) && !(value instanceof DataView);
+  return (
+    ArrayBuffer.isView(value) &&
+    !(value instanceof DataView || value instanceof BigInt64Array || value instanceof BigUint64Array)
+  );
 }
+
+/** The first entry that an array lacks, or -1. Methods such as `map` skip holes, and take forever over many. */
+export function firstHole(values: readonly unknown[]): number {
+  for (let i = 0; i < values.length; i++) if (!(i in values)) return i;
+  return -1;
+}
+
+function isShape(value: unknown): value is readonly number[] {
+  return (
+    Array.isArray(value) && firstHole(value) < 0 && value.every((n) => Number.isSafeInteger(n) && (n as number) >= 0)
+  );
+}
+
+/** Axes that a tensor may have: arrays nested deeper, or in themselves, are a mistake. */
+const MOST_AXES = 8;
 
 function shapeOf(value: unknown, where: string): number[] {
   const shape: number[] = [];
   while (Array.isArray(value)) {
     shape.push(value.length);
+    if (shape.length > MOST_AXES)
+      throw new ShapeError(`${where}: expected at most ${MOST_AXES} axes, got arrays nested deeper`);
     if (value.length === 0) return shape;
     value = value[0];
   }
@@ -112,14 +133,22 @@ export function toTensor(
     data = value instanceof Data ? value : cast(value, Data, where);
   } else if (Array.isArray(value)) {
     own = shapeOf(value, where);
-    const exact = new Float64Array(count(own));
+    const exact = numbers(count(own), where);
     fill(exact as unknown as Float32Array, 0, value, own, 0, where);
     data = cast(exact, Data, where);
   } else throw new ShapeError(`${where}: expected a tensor, a typed array or nested arrays, got ${shown(value)}`);
-  const dims = own.every((n) => Number.isInteger(n) && n >= 0);
-  if (!dims || count(own) !== data.length)
+  if (!isShape(own) || count(own) !== data.length)
     throw new ShapeError(`${where}: shape ${shapeText(own)} does not hold ${data.length} numbers`);
   return { shape: shape && count(shape) === data.length ? [...shape] : own, data };
+}
+
+/** Room for `n` numbers; ragged and sparse arrays may claim any length. */
+function numbers(n: number, where: string): Float64Array {
+  try {
+    return new Float64Array(n);
+  } catch {
+    throw new ShapeError(`${where}: cannot hold ${n} numbers`);
+  }
 }
 
 function cast(
@@ -145,6 +174,8 @@ function cast(
 export function tensor(data: Int32Array, shape?: readonly number[]): Tensor<Int32Array>;
 export function tensor(data: TensorLike, shape?: readonly number[]): Tensor;
 export function tensor(data: TensorLike, shape?: readonly number[]): Tensor<Float32Array | Int32Array> {
+  if (shape !== undefined && !isShape(shape))
+    throw new ShapeError(`tensor(): expected a shape such as [2, 3], got ${shown(shape)}`);
   const made =
     data instanceof Int32Array
       ? toTensor(data, "tensor()", "int32", shape)

@@ -179,7 +179,7 @@ export function getEngine(): Promise<Engine> {
  * @throws OptionError  for unknown or wrong options
  * @throws StateError   when a model has been made already
  */
-export async function configure(options: Settings): Promise<void> {
+export async function configure(options: Settings = {}): Promise<void> {
   checkOptions("configure()", options, ["threads", "deterministic", "wasm", "maximumMemory"]);
   if (options.threads !== undefined && options.threads !== "auto")
     integer("configure()", "threads", options.threads, 1, 64);

@@ -52,7 +52,7 @@ export async function readFile(place: string): Promise<Uint8Array> {
 export async function writeFile(place: string, data: Uint8Array): Promise<void> {
   const { open, rename, rm } = fs();
   const path = pathOf(place);
-  const temporary = `${path}.${Date.now().toString(36)}.tmp`;
+  const temporary = `${path}.${Math.random().toString(36).slice(2)}.tmp`;
   try {
     const handle = await open(temporary, "w");
     try {

@@ -3,12 +3,12 @@ import { checkOptions, flag, shown } from "../core/options.ts";
 import { shapeText, type Tensor } from "../core/tensor.ts";
 import { getEngine } from "../core/wasm.ts";
 import { layerFromConfig } from "../layers/index.ts";
-import type { Json } from "../layers/layer.ts";
+import type { Json, Param } from "../layers/layer.ts";
 import type { Metric } from "../metrics/metric.ts";
 import { resolveMetric } from "../metrics/resolve.ts";
 import type { Architecture, Model } from "../stacks/model.ts";
-import type { Quantization } from "../stacks/network.ts";
-import { buildSequential } from "../stacks/sequential.ts";
+import type { Quantization, Weights } from "../stacks/network.ts";
+import { assemble } from "../stacks/sequential.ts";
 import type { Progress } from "../training/trainer.ts";
 import { readSafetensors, type StoredTensor, type WritableTensor, writeSafetensors } from "./safetensors.ts";
 
@@ -113,7 +113,7 @@ async function read(source: ModelSource): Promise<Uint8Array> {
     source = await fetch(place);
   }
   // By what they can do, not by instanceof: Node loads all of fetch at the first mention of Response.
-  if (typeof source !== "object" || source === null || !("arrayBuffer" in source))
+  if (typeof source !== "object" || source === null || typeof (source as Blob).arrayBuffer !== "function")
     throw new OptionError(`loadModel(): expected a path, URL, bytes, Response or File, got ${shown(source)}`);
   if ("ok" in source && !source.ok)
     throw new FormatError(`loadModel(): ${source.url} answered ${source.status} ${source.statusText}`);
@@ -136,9 +136,16 @@ export async function loadModel(source: ModelSource): Promise<Model> {
       'loadModel(): a safetensors file without the "gruvy" metadata: weights only, no architecture',
     );
   const header = parseHeader(text);
-  const model = await build(header.architecture, header.quantization && (await checkQuantization(header.quantization)));
+  const quantization = header.quantization && (await checkQuantization(header.quantization));
+  const model = await build(header.architecture, {
+    quantization,
+    given: (param) => readWeights(param, tensors).values,
+  });
   try {
-    readWeights(model, tensors);
+    for (const param of model.network.params) {
+      const { quantized } = readWeights(param, tensors);
+      if (quantized) model.network.writeQuantized(param, quantized.data, quantized.scales);
+    }
     if (header.compile) compile(model, header);
     if (header.training && header.quantization)
       throw new FormatError("loadModel(): the training state of a quantised model, which cannot train");
@@ -155,8 +162,25 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+/** Levels of JSON that a header may have: those who read it recur. */
+const DEEPEST = 64;
+
+/** How deep a JSON text nests; brackets in strings do not count. */
+function nesting(text: string): number {
+  let [depth, deepest] = [0, 0];
+  for (let i = 0; i < text.length; i++) {
+    const c = text[i];
+    if (c === '"') while (++i < text.length && text[i] !== '"') i += text[i] === "\\" ? 1 : 0;
+    else if (c === "{" || c === "[") deepest = Math.max(deepest, ++depth);
+    else if (c === "}" || c === "]") depth--;
+  }
+  return deepest;
+}
+
 function parseHeader(text: string): Header {
   let header: unknown;
+  if (nesting(text) > DEEPEST)
+    throw new FormatError(`loadModel(): the "gruvy" metadata is nested deeper than ${DEEPEST} levels`);
   try {
     header = JSON.parse(text);
   } catch {
@@ -187,14 +211,14 @@ async function checkQuantization(value: unknown): Promise<Quantization> {
   return { precision: "int8", activationBits: bits, ranges: Object.fromEntries(ranges) as Record<string, number> };
 }
 
-async function build({ kind, config }: Architecture, quantization?: Quantization): Promise<Model> {
+async function build({ kind, config }: Architecture, weights: Weights): Promise<Model> {
   if (kind !== "sequential" || !isRecord(config))
     throw new FormatError('loadModel(): the architecture is not "sequential"');
   const { layers, inputShape, seed } = config as { layers?: unknown; inputShape?: unknown; seed?: unknown };
   if (!Array.isArray(layers) || layers.length === 0 || layers.length > 10_000)
     throw new FormatError("loadModel(): the architecture has no list of layers");
   try {
-    return await buildSequential(
+    return await assemble(
       layers.map((layer: unknown) => {
         if (
           !isRecord(layer) ||
@@ -206,7 +230,7 @@ async function build({ kind, config }: Architecture, quantization?: Quantization
         return layerFromConfig(layer.type, layer.name, layer.config);
       }),
       { inputShape: inputShape as (number | null)[], seed: seed as number },
-      quantization,
+      weights,
     );
   } catch (error) {
     if (error instanceof FormatError || !(error instanceof GruvyError)) throw error;
@@ -214,21 +238,13 @@ async function build({ kind, config }: Architecture, quantization?: Quantization
   }
 }
 
-/** Everything is checked before the first is written. */
-function readWeights({ network }: Model, tensors: ReadonlyMap<string, StoredTensor>): void {
-  const writes = network.params.map((param) => {
-    const { name, shape, type } = param;
-    if (type === "f32") {
-      const { data } = finite(name, tensors.get(name), shape);
-      return () => network.writeParam(param, data);
-    }
-    const stored = ofShape(name, tensors.get(name), shape);
-    const { data } = stored;
-    if (!(data instanceof Int8Array)) throw new FormatError(`loadModel(): "${name}": expected I8, got ${stored.dtype}`);
-    const scales = finite(`${name}.scale`, tensors.get(`${name}.scale`), [shape.at(-1)!]);
-    return () => network.writeQuantized(param, data, scales.data);
-  });
-  for (const write of writes) write();
+/** A parameter's numbers: dense, or as int8 with a scale a column. */
+function readWeights({ name, shape, type }: Param, tensors: ReadonlyMap<string, StoredTensor>) {
+  if (type === "f32") return { values: floats(name, tensors.get(name), shape).data };
+  const { data, dtype } = ofShape(name, tensors.get(name), shape);
+  if (!(data instanceof Int8Array)) throw new FormatError(`loadModel(): "${name}": expected I8, got ${dtype}`);
+  const scales = floats(`${name}.scale`, tensors.get(`${name}.scale`), [shape.at(-1)!]);
+  return { quantized: { data, scales: scales.data } };
 }
 
 function ofShape(name: string, tensor: StoredTensor | undefined, shape: readonly number[]): StoredTensor {
@@ -242,15 +258,10 @@ function floats(name: string, tensor: StoredTensor | undefined, shape: readonly 
   const { data, dtype } = ofShape(name, tensor, shape);
   if (!(data instanceof Float32Array))
     throw new FormatError(`loadModel(): "${name}": expected F32, F16 or BF16, got ${dtype}`);
-  return { shape: [...shape], data };
-}
-
-function finite(name: string, tensor: StoredTensor | undefined, shape: readonly number[]): Tensor {
-  const values = floats(name, tensor, shape);
-  const bad = values.data.findIndex((v) => v - v !== 0);
+  const bad = data.findIndex((v) => v - v !== 0);
   if (bad >= 0)
-    throw new FormatError(`loadModel(): "${name}" has ${values.data[bad]} at position ${bad}; expected finite numbers`);
-  return values;
+    throw new FormatError(`loadModel(): "${name}" has ${data[bad]} at position ${bad}; expected finite numbers`);
+  return { shape: [...shape], data };
 }
 
 function compile(model: Model, { compile: saved }: Header): void {
@@ -260,6 +271,16 @@ function compile(model: Model, { compile: saved }: Header): void {
   model.compile({ loss, optimizer, metrics: metrics.map((metric) => resolveMetric("loadModel()", metric)) });
 }
 
+function whole(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function isPlateau(value: unknown): boolean {
+  if (!isRecord(value)) return false;
+  const { best, badEpochs, cooldown, reductions } = value;
+  return (best === null || Number.isFinite(best)) && whole(badEpochs) && whole(cooldown) && whole(reductions);
+}
+
 function restoreTraining(
   model: Model,
   saved: NonNullable<Header["training"]>,
@@ -267,13 +288,16 @@ function restoreTraining(
 ): void {
   const trainer = model.training;
   const { progress, callbacks } = saved;
-  const whole = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
-  if (!trainer || !isRecord(progress) || !whole(progress.step) || !whole(progress.epoch) || !isRecord(callbacks))
-    throw new FormatError("loadModel(): the training state is damaged");
+  const damaged = () => new FormatError("loadModel(): the training state is damaged");
+  if (!trainer || !isRecord(progress) || !isRecord(callbacks)) throw damaged();
+  const { step, epoch, plateau } = progress as unknown as Progress;
+  if (!whole(step) || !whole(epoch)) throw damaged();
+  if ((trainer.progress.plateau === undefined) !== (plateau === undefined)) throw damaged();
+  if (plateau !== undefined && !isPlateau(plateau)) throw damaged();
   const moments = new Map<string, Tensor>();
   for (const [name, { shape }] of trainer.moments()) moments.set(name, floats(name, tensors.get(name), shape));
   trainer.restoreMoments(moments);
-  trainer.progress = { ...trainer.progress, ...(progress as unknown as Progress) };
+  trainer.progress = { step, epoch, ...(plateau && { plateau: { ...plateau } }) };
   const resumed = new Map<string, { state: Json; tensors: Record<string, Tensor> }>();
   for (const [name, state] of Object.entries(callbacks)) {
     const own: Record<string, Tensor> = {};

@@ -146,7 +146,7 @@ function readHeader(bytes: Uint8Array, where: string): { header: object; start: 
     );
   }
   const twice = duplicateKey(text);
-  if (twice !== undefined) throw new FormatError(`${where}: ${JSON.stringify(twice)} stands twice in the header`);
+  if (twice !== undefined) throw new FormatError(`${where}: ${shown(twice)} stands twice in the header`);
   return { header: header as object, start };
 }
 
@@ -193,7 +193,7 @@ function readMetadata(header: object, where: string): Map<string, string> {
     throw new FormatError(`${where}: "${METADATA}": expected an object of strings, got ${told(metadata)}`);
   for (const [key, value] of Object.entries(metadata))
     if (typeof value !== "string")
-      throw new FormatError(`${where}: "${METADATA}": ${JSON.stringify(key)}: expected a string, got ${told(value)}`);
+      throw new FormatError(`${where}: "${METADATA}": ${shown(key)}: expected a string, got ${told(value)}`);
   return new Map(Object.entries(metadata));
 }
 
@@ -203,7 +203,7 @@ function isCount(value: unknown): value is number {
 }
 
 function readEntry(name: string, value: unknown, available: number, where: string): Entry {
-  const tensor = `${where}: ${JSON.stringify(name)}`;
+  const tensor = `${where}: ${shown(name)}`;
   if (!isObject(value)) throw new FormatError(`${tensor}: expected { dtype, shape, data_offsets }, got ${told(value)}`);
   const { dtype, shape, data_offsets: offsets } = value as Record<string, unknown>;
   if (typeof dtype !== "string" || !Object.hasOwn(dtypes, dtype))
@@ -228,7 +228,7 @@ function checkCover(entries: Entry[], available: number, where: string): void {
   for (const { name, begin, end } of entries) {
     if (begin !== at)
       throw new FormatError(
-        `${where}: ${JSON.stringify(name)}: expected data from byte ${at}, got ${begin}: ${begin < at ? "an overlap" : "a gap"}`,
+        `${where}: ${shown(name)}: expected data from byte ${at}, got ${begin}: ${begin < at ? "an overlap" : "a gap"}`,
       );
     at = end;
   }

@@ -39,7 +39,9 @@ export async function quantize(model: Model, options: QuantizeOptions): Promise<
     throw new OptionError(`${where}: this model is in ${network.quantization.precision} already`);
   const ranges = options.calibration === undefined ? {} : calibrate(model, where, options.calibration);
   const activationBits = network.engine.core.int8ActivationBits();
-  const small = new Network(network.engine, network.topology, network.seed, { precision, activationBits, ranges });
+  const small = new Network(network.engine, network.topology, network.seed, {
+    quantization: { precision, activationBits, ranges },
+  });
   const result = new Model(small, [...model.inputShape], model.architecture);
   result.setWeights(model.weights());
   if (model.training) {

@@ -26,6 +26,6 @@ export function resolveLoss(where: string, value: unknown): Loss {
   if (typeof value === "function") throw new OptionError(`${where}: "loss" is a function; call it: huber()`);
   if (typeof name !== "string") throw new OptionError(`${where}: "loss" must be a name or a loss, got ${shown(value)}`);
   if (!Object.hasOwn(losses, name))
-    throw new OptionError(`${where}: unknown loss "${name}"${suggestion(name, Object.keys(losses))}`);
+    throw new OptionError(`${where}: unknown loss ${shown(name)}${suggestion(name, Object.keys(losses))}`);
   return losses[name](config as never);
 }

@@ -36,6 +36,6 @@ export function resolveMetric(where: string, value: unknown): Metric<unknown> {
     throw new OptionError(`${where}: expected a metric, its name or { name, options }, got ${shown(value)}`);
   if (typeof create === "function") return value as Metric<unknown>;
   if (!Object.hasOwn(metrics, name))
-    throw new OptionError(`${where}: unknown metric "${name}"${suggestion(name, Object.keys(metrics))}`);
+    throw new OptionError(`${where}: unknown metric ${shown(name)}${suggestion(name, Object.keys(metrics))}`);
   return metrics[name](options as never);
 }

@@ -1,5 +1,5 @@
 import { OptionError } from "../core/errors.ts";
-import { shown, suggestion } from "../core/options.ts";
+import { checkOptions, shown, suggestion } from "../core/options.ts";
 import { adagrad } from "./adagrad.ts";
 import { adam, adamW } from "./adam.ts";
 import type { Optimizer } from "./optimizer.ts";
@@ -20,7 +20,8 @@ export function resolveOptimizer(where: string, value: unknown): Optimizer {
   if (typeof name !== "string")
     throw new OptionError(`${where}: "optimizer" must be a name or an optimizer, got ${shown(value)}`);
   if (!Object.hasOwn(optimizers, name))
-    throw new OptionError(`${where}: unknown optimizer "${name}"${suggestion(name, Object.keys(optimizers))}`);
+    throw new OptionError(`${where}: unknown optimizer ${shown(name)}${suggestion(name, Object.keys(optimizers))}`);
+  if (config !== undefined) checkOptions(`${name}()`, config, Object.keys(Object(config)));
   // JSON has no Infinity.
   const options = config && {
     ...(config as object),

@@ -1,7 +1,7 @@
 import type { Arena } from "../core/arena.ts";
 import { OptionError } from "../core/errors.ts";
 import type { Exports } from "../core/kernels.ts";
-import { real } from "../core/options.ts";
+import { real, shown } from "../core/options.ts";
 import type { Json } from "../layers/layer.ts";
 import { resolveSchedule, type Schedule } from "./schedules.ts";
 
@@ -79,7 +79,7 @@ export function common(where: string, options: CommonOptions, baseRate: number) 
   for (const [name, value] of given) real(where, name, value, "(0, inf)");
   const type = clipNormType ?? 2;
   if (type !== 1 && type !== 2 && type !== Infinity)
-    throw new OptionError(`${where}: "clipNormType" must be 1, 2 or Infinity, got ${String(type)}`);
+    throw new OptionError(`${where}: "clipNormType" must be 1, 2 or Infinity, got ${shown(type)}`);
   if (clipNormType !== undefined && globalClipNorm === undefined)
     throw new OptionError(`${where}: "clipNormType" goes with "globalClipNorm"`);
   const clipping: Clipping = { clipNorm, globalClipNorm, clipNormType: type, clipValue };

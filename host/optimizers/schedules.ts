@@ -281,7 +281,7 @@ export function resolveSchedule(where: string, value: unknown): Schedule {
   if (typeof name !== "string")
     throw new OptionError(`${where}: expected a schedule, such as cosineDecay({ total: 1000 }), got ${shown(value)}`);
   if (!Object.hasOwn(factories, name))
-    throw new OptionError(`${where}: unknown schedule "${name}"${suggestion(name, Object.keys(factories))}`);
+    throw new OptionError(`${where}: unknown schedule ${shown(name)}${suggestion(name, Object.keys(factories))}`);
   return factories[name as Schedule["name"]](options as never);
 }
 

@@ -1,6 +1,7 @@
 import { copyIn, readRows, scatter, writeRows } from "../batches/copy.ts";
 import type { Examples } from "../batches/examples.ts";
-import { ShapeError, StateError } from "../core/errors.ts";
+import { OptionError, ShapeError, StateError } from "../core/errors.ts";
+import { shown } from "../core/options.ts";
 import { shapeText, type Tensor, type TensorLike, toTensor } from "../core/tensor.ts";
 import { padded } from "../layers/layer.ts";
 import type { Network } from "./network.ts";
@@ -88,7 +89,8 @@ export function initialStateGradients(network: Network, recording: Recording): T
  * States as users give them: a list with one [batch, units] a recurrent
  * layer, or, where there is one such layer, that tensor alone.
  *
- * @throws ShapeError when they do not fit the model
+ * @throws ShapeError  when they do not fit the model
+ * @throws OptionError for numbers that are not finite
  */
 export function checkStates(
   network: Network,
@@ -105,7 +107,9 @@ export function checkStates(
       ? states
       : [states];
   if (list.length !== recurrent.length)
-    throw new ShapeError(`${where}: expected one state a recurrent layer: ${expected}`);
+    throw new ShapeError(
+      `${where}: expected one state a recurrent layer: ${expected}, got ${Array.isArray(states) ? states.length : shown(states)}`,
+    );
   return recurrent.map(({ name, built }, i) => {
     const t = toTensor(list[i] as TensorLike, `${where}: state of "${name}"`);
     if (t.shape.length !== 2 || t.shape[0] !== B || t.shape[1] !== built.units)
@@ -113,7 +117,7 @@ export function checkStates(
         `${where}: state of "${name}": expected ${shapeText([B, built.units!])}, got ${shapeText(t.shape)}`,
       );
     for (const v of t.data)
-      if (v - v !== 0) throw new ShapeError(`${where}: state of "${name}" has ${v}; expected finite numbers`);
+      if (v - v !== 0) throw new OptionError(`${where}: state of "${name}" has ${v}; expected finite numbers`);
     return t.data;
   });
 }

@@ -172,8 +172,8 @@ export class Model {
   async fit(x: FitData, y?: TensorLike | FitOptions, options: FitOptions = {}): Promise<History> {
     this.checkTrains("fit()");
     const trainer = this.compiled("fit()");
-    if (isBatchSource(x) && y !== undefined && !ArrayBuffer.isView(y) && !Array.isArray(y) && !("data" in y)) {
-      options = y as FitOptions;
+    if (isBatchSource(x) && isOptions(y)) {
+      options = y;
       y = undefined;
     }
     return this.exclusively("fit()", () =>
@@ -220,8 +220,8 @@ export class Model {
   ): Promise<Record<string, number>> {
     const where = "evaluate()";
     const trainer = this.compiled(where);
-    if (isBatchSource(x) && y !== undefined && !ArrayBuffer.isView(y) && !Array.isArray(y) && !("data" in y)) {
-      options = y as EvaluateOptions;
+    if (isBatchSource(x) && isOptions(y)) {
+      options = y;
       y = undefined;
     }
     checkOptions(where, options, ["lengths", "mask", "sampleWeight", "batchSize", "allowNonFinite"]);
@@ -440,6 +440,11 @@ function extras(options: Extras): Extras {
 
 function isCotangents(y: unknown): y is Cotangents {
   return typeof y === "object" && y !== null && "outputGradient" in y;
+}
+
+/** In place of y, where x gives batches. */
+function isOptions<Options extends object>(y: TensorLike | Options | undefined): y is Options {
+  return typeof y === "object" && y !== null && !ArrayBuffer.isView(y) && !Array.isArray(y) && !("data" in y);
 }
 
 function range(from: number, to: number): Int32Array {

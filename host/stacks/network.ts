@@ -1,6 +1,6 @@
 import { readRows } from "../batches/copy.ts";
 import type { Block } from "../core/arena.ts";
-import { ShapeError, StateError } from "../core/errors.ts";
+import { OptionError, ShapeError, StateError } from "../core/errors.ts";
 import { Program } from "../core/kernels.ts";
 import { describe, Region } from "../core/plan.ts";
 import { random } from "../core/random.ts";
@@ -51,6 +51,14 @@ interface Packed {
 /** Recordings kept for the shapes seen last. */
 const RECORDINGS = 32;
 
+/** Where the numbers of a new network come from. */
+export interface Weights {
+  /** Matrices are in int8; they are written afterwards. */
+  readonly quantization?: Quantization;
+  /** A parameter's values, asked for before any memory is taken; without it, or where it has none, they are drawn. */
+  readonly given?: (param: Param) => Float32Array | undefined;
+}
+
 /**
  * Built layers, their parameters and all memory of one model: the plan.
  *
@@ -67,6 +75,7 @@ export class Network {
   private regions: Record<"params" | "packed" | "grads" | "state" | "packedTransposed", Region>;
   private readonly weightsBlock: Block;
   private trainingBlock?: Block;
+  private trainingLayout: { readonly slots: readonly string[]; readonly extra: number } = { slots: [], extra: 0 };
   private runBlock?: Block;
   private readonly recordings = new Map<string, Recording>();
   private current?: Recording;
@@ -77,13 +86,16 @@ export class Network {
   /** Blocks of streams and pools that are open. */
   private readonly lent = new Set<Block>();
   private disposed = false;
+  /** Weights are in int8, and there is no training. */
+  readonly quantization?: Quantization;
 
   constructor(
     readonly engine: Engine,
     readonly topology: Topology,
     readonly seed: number,
-    readonly quantization?: Quantization,
+    { quantization, given }: Weights = {},
   ) {
+    this.quantization = quantization;
     const params: Param[] = [];
     const ports: Port[] = [];
     const read = (i: number) => (i < 0 ? topology.inputs[-1 - i] : ports[i]);
@@ -117,6 +129,8 @@ export class Network {
     this.params = params;
     this.output = ports[topology.output];
 
+    // Before any memory is taken: what a file does not hold cannot cost a file's reader anything.
+    const values = given && params.map(given);
     const weights = this.layWeights(0);
     this.weightsBlock = engine.arena.take(weights.params.high + weights.packed.high);
     this.regions = {
@@ -125,11 +139,23 @@ export class Network {
       state: new Region("state"),
       packedTransposed: new Region("packed"),
     };
-    for (const param of params) {
-      if (param.type === "i8") continue; // made from another model's, or read from a file
-      const initialize = resolveInitializer(`layer "${param.name.split(".")[0]}"`, param.initializer);
-      this.write(param.address, initialize(param.shape, random(seed, param.name)));
+    try {
+      params.forEach((param, i) => {
+        if (param.type === "i8") return; // made from another model's, or read from a file
+        this.write(param.address, values?.[i] ?? this.draw(param));
+      });
+    } catch (error) {
+      engine.arena.give(this.weightsBlock);
+      throw error;
     }
+  }
+
+  private draw({ name, shape, initializer }: Param): Float32Array {
+    const where = `layer "${name.split(".")[0]}"`;
+    const values = resolveInitializer(where, initializer)(shape, random(this.seed, name));
+    for (const v of values)
+      if (v - v !== 0) throw new OptionError(`${where}: the initializer of "${name}" gives ${v} in float32`);
+    return values;
   }
 
   private layWeights(base: number) {
@@ -175,9 +201,19 @@ export class Network {
    */
   enableTraining(slots: readonly string[], extra: number): { slots: number[]; settings: number } {
     this.checkAlive();
-    this.disableTraining();
     const size = this.layTraining(0, slots, extra);
-    this.trainingBlock = this.engine.arena.take(size.grads.high + size.state.high + size.packedTransposed.high);
+    let block: Block;
+    try {
+      block = this.engine.arena.take(size.grads.high + size.state.high + size.packedTransposed.high);
+    } catch (error) {
+      // Laying out has moved every gradient; an earlier training goes on where it was.
+      if (this.trainingBlock)
+        this.layTraining(this.trainingBlock.address, this.trainingLayout.slots, this.trainingLayout.extra);
+      throw error;
+    }
+    this.disableTraining();
+    this.trainingBlock = block;
+    this.trainingLayout = { slots, extra };
     const { addresses, settings, ...regions } = this.layTraining(this.trainingBlock.address, slots, extra);
     this.regions = { ...this.regions, ...regions };
     return { slots: addresses, settings };
@@ -366,7 +402,7 @@ export class Network {
     const { arena } = this.engine;
     for (const block of [this.weightsBlock, this.trainingBlock, this.runBlock, ...this.lent])
       if (block) arena.give(block);
-    this.lent.clear();
+    this.lent.clear(); // a stream that is closed later has nothing left to give
     this.forget();
   }
 }

@@ -86,7 +86,7 @@ export function record(network: Network, request: Request, base: number): Record
   return lay(network, request, bases);
 }
 
-const align = (bytes: number) => (bytes + 63) & ~63;
+const align = (bytes: number) => Math.ceil(bytes / 64) * 64;
 
 function lay(network: Network, request: Request, bases: readonly number[]): Recording {
   const { T, B, mode, options } = request;

@@ -1,9 +1,10 @@
 import { OptionError, ShapeError } from "../core/errors.ts";
 import { checkOptions, integer, shown } from "../core/options.ts";
+import { firstHole } from "../core/tensor.ts";
 import { getEngine } from "../core/wasm.ts";
 import type { Layer, Port } from "../layers/layer.ts";
 import { Model } from "./model.ts";
-import { Network, type NodeSpec, type Quantization } from "./network.ts";
+import { Network, type NodeSpec, type Weights } from "./network.ts";
 
 export interface SequentialOptions {
   /** One sample: [time, features], [features], or [time] for tokens. null is any number of steps. */
@@ -59,18 +60,20 @@ export function nameLayers(where: string, layers: readonly Layer[]): string[] {
  * @throws ShapeError  when a layer does not fit the one before it
  */
 export function sequential(layers: readonly Layer[], options: SequentialOptions): Promise<Model> {
-  return buildSequential(layers, options);
+  return assemble(layers, options);
 }
 
-/** The same, or a quantised model whose weights are still to be written. */
-export async function buildSequential(
+/** `sequential`, with parameters drawn, given, or quantised and still to be written. */
+export async function assemble(
   layers: readonly Layer[],
   options: SequentialOptions,
-  quantization?: Quantization,
+  weights: Weights = {},
 ): Promise<Model> {
   const where = "sequential()";
   if (!Array.isArray(layers) || layers.length === 0)
     throw new OptionError(`${where}: expected an array of layers, got ${shown(layers)}`);
+  const missing = firstHole(layers);
+  if (missing >= 0) throw new OptionError(`${where}: layer ${missing} is missing`);
   layers.forEach((layer, i) => {
     if (typeof layer !== "object" || layer === null || typeof layer.build !== "function")
       throw new OptionError(`${where}: layer ${i} is not a layer but ${shown(layer)}; write gru(64), dense(10)...`);
@@ -82,12 +85,7 @@ export async function buildSequential(
   const input = inputPort(where, options.inputShape, layers[0].readsTokens ?? false);
   const names = nameLayers(where, layers);
   const nodes: NodeSpec[] = layers.map((layer, i) => ({ layer, name: names[i], inputs: [i - 1] }));
-  const network = new Network(
-    await getEngine(),
-    { inputs: [input], nodes, output: layers.length - 1 },
-    seed,
-    quantization,
-  );
+  const network = new Network(await getEngine(), { inputs: [input], nodes, output: layers.length - 1 }, seed, weights);
   return new Model(network, [...options.inputShape], {
     kind: "sequential",
     config: {

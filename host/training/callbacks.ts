@@ -1,4 +1,4 @@
-import { OptionError } from "../core/errors.ts";
+import { FormatError, OptionError } from "../core/errors.ts";
 import { checkOptions, flag, integer, oneOf, real, shown } from "../core/options.ts";
 import type { Tensor } from "../core/tensor.ts";
 import type { Json } from "../layers/layer.ts";
@@ -58,6 +58,11 @@ function watch(where: string, options: { monitor?: string; mode?: "auto" | "min"
   };
 }
 
+/** A best value as it is saved; null before the first, and for what JSON does not have. */
+function isBest(best: unknown): boolean {
+  return best === null || typeof best === "number";
+}
+
 export interface EarlyStoppingOptions {
   /** Which logged number. Default "valLoss". */
   monitor?: string;
@@ -114,7 +119,10 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): Callback {
     },
     save: () => ({ state: { best, bestEpoch, wait }, tensors: weights }),
     restore(state, tensors) {
-      ({ best, bestEpoch, wait } = state as { best: number | null; bestEpoch: number; wait: number });
+      const saved = Object(state) as { best: number | null; bestEpoch: number; wait: number };
+      if (!isBest(saved.best) || !Number.isSafeInteger(saved.bestEpoch) || !Number.isSafeInteger(saved.wait))
+        throw new FormatError(`${where}: the state in the checkpoint is damaged`);
+      ({ best, bestEpoch, wait } = saved);
       weights = Object.keys(tensors).length ? tensors : undefined;
     },
   };
@@ -155,7 +163,9 @@ export function checkpoint(path: string, options: CheckpointOptions = {}): Callb
     },
     save: () => ({ state: { best } }),
     restore(state) {
-      ({ best } = state as { best: number | null });
+      const saved = Object(state) as { best: number | null };
+      if (!isBest(saved.best)) throw new FormatError(`${where}: the state in the checkpoint is damaged`);
+      best = saved.best;
     },
   };
 }
@@ -198,6 +208,7 @@ export interface ProgressOptions {
 export function progress(options: ProgressOptions = {}): Callback {
   checkOptions("progress()", options, ["write"]);
   const write = options.write ?? ((line: string) => console.log(line));
+  if (typeof write !== "function") throw new OptionError(`progress(): "write" must be a function, got ${shown(write)}`);
   return {
     name: "progress",
     onEpochEnd: (epoch, logs, { epochs }) => write(logLine(epoch, epochs, logs)),

@@ -14,7 +14,7 @@ export async function evaluate(
   batches: Iterable<Batch> | AsyncIterable<Batch>,
   signal?: AbortSignal,
 ): Promise<Record<string, number>> {
-  const scores = new Scores(trainer.network, trainer.metrics);
+  const scores = new Scores(trainer);
   const pause = breathe();
   let any = false;
   for await (const { examples, rows } of batches) {

@@ -1,5 +1,5 @@
 import { checkExamples, type Door, type Examples, type Extras } from "../batches/examples.ts";
-import { type BatchSource, isBatchSource, slices, sourced } from "../batches/source.ts";
+import { type BatchSource, isBatchSource, ownTargets, slices, sourced } from "../batches/source.ts";
 import { OptionError, ShapeError, StateError } from "../core/errors.ts";
 import { checkOptions, flag, integer, real, shown } from "../core/options.ts";
 import { permutation } from "../core/random.ts";
@@ -69,8 +69,19 @@ const OPTIONS = [
   "sampleWeight",
 ] as const;
 
-/** The training loop behind `model.fit`. */
-export async function fit(
+/** The training loop behind `model.fit`. A call that fails before its first step has changed nothing. */
+export async function fit(...args: Parameters<typeof run>): Promise<History> {
+  const [, trainer] = args;
+  const unbegun = trainer.begin();
+  try {
+    return await run(...args);
+  } catch (error) {
+    unbegun();
+    throw error;
+  }
+}
+
+async function run(
   model: Model,
   trainer: Trainer,
   doorFor: (allowNonFinite?: boolean) => Door,
@@ -85,20 +96,31 @@ export async function fit(
   const batchSize = integer(where, "batchSize", options.batchSize ?? 32, 1);
   const shuffle = options.shuffle ?? true;
   if (typeof shuffle !== "number") flag(where, "shuffle", shuffle);
+  else integer(where, "shuffle", shuffle, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
   const split = real(where, "validationSplit", options.validationSplit ?? 0, "[0, 1)");
+  const { signal, verbose = 0, classWeight } = options;
+  if (verbose !== 0 && verbose !== 1)
+    throw new OptionError(`${where}: "verbose" must be 0 or 1, got ${shown(verbose)}`);
   if (options.callbacks !== undefined && !Array.isArray(options.callbacks))
     throw new OptionError(`${where}: "callbacks" must be an array, got ${shown(options.callbacks)}`);
-  const { signal } = options;
+  for (const callback of options.callbacks ?? [])
+    if (typeof callback !== "object" || callback === null)
+      throw new OptionError(`${where}: "callbacks" must be objects with hooks, got ${shown(callback)}`);
+  if (signal !== undefined && typeof Object(signal).throwIfAborted !== "function")
+    throw new OptionError(`${where}: "signal" must be an AbortSignal, got ${shown(signal)}`);
+  if (classWeight !== undefined && (typeof classWeight !== "object" || classWeight === null))
+    throw new OptionError(`${where}: "classWeight" must be weights by class number, got ${shown(classWeight)}`);
   signal?.throwIfAborted();
   const door = doorFor(options.allowNonFinite);
   const extras: Extras = { lengths: options.lengths, mask: options.mask, sampleWeight: options.sampleWeight };
   const weighted = (examples: Examples) =>
-    options.classWeight ? withClassWeights(where, examples, door, options.classWeight) : examples;
+    classWeight ? withClassWeights(where, examples, door, classWeight) : examples;
 
   // Everything is checked before anything runs.
   let examples: Examples | undefined;
   let validation: (() => Promise<Record<string, number>>) | undefined;
   if (!isBatchSource(x)) examples = checkExamples(where, door, { ...extras, x, y });
+  else if (y !== undefined) throw ownTargets(where, y);
   else if (split > 0)
     throw new OptionError(`${where}: "validationSplit" needs arrays; give "validationData" with a source of batches`);
   let order = examples && Int32Array.from({ length: examples.count }, (_, i) => i);
@@ -117,7 +139,7 @@ export async function fit(
   }
   examples &&= weighted(examples);
 
-  const callbacks = [...(options.verbose ? [progress()] : []), ...(options.callbacks ?? [])];
+  const callbacks = [...(verbose ? [progress()] : []), ...(options.callbacks ?? [])];
   callbacks.sort((a, b) => Number(a.last ?? false) - Number(b.last ?? false));
   const history: History = { epoch: [], history: {} };
   const context: { -readonly [K in keyof FitContext]: FitContext[K] } = {
@@ -137,7 +159,7 @@ export async function fit(
   for (let epoch = initialEpoch + 1; epoch <= epochs && history.stopped === undefined; epoch++) {
     for (const callback of callbacks) await callback.onEpochBegin?.(epoch, context);
     const goBack = trainer.snapshot();
-    const scores = new Scores(trainer.network, trainer.metrics);
+    const scores = new Scores(trainer);
     const rate = trainer.rate;
     model.resetStates();
     const turn = order && shuffle !== false ? permutation(seed, epoch, order.length).map((i) => order![i]) : order;
@@ -147,21 +169,19 @@ export async function fit(
       signal?.throwIfAborted();
       batch++;
       const own = examples ? given : weighted(given);
-      try {
-        const { recording, loss, gradientNorm } = trainer.step(own, rows, { where: `epoch ${epoch}, step ${batch}` });
-        scores.add(recording, own, rows);
-        for (const callback of callbacks) await callback.onBatchEnd?.(batch, { loss, gradientNorm }, context);
-      } catch (error) {
-        // The model goes back to the end of the last whole epoch, where its numbers were good.
-        if (error instanceof StateError && error.message.startsWith("training diverged")) goBack();
-        throw error;
-      }
+      const { recording, loss, gradientNorm } = orBack(goBack, () =>
+        trainer.step(own, rows, { where: `epoch ${epoch}, step ${batch}` }),
+      );
+      scores.add(recording, own, rows);
+      for (const callback of callbacks) await callback.onBatchEnd?.(batch, { loss, gradientNorm }, context);
       await pause();
     }
     if (batch === 0)
       throw new ShapeError(
         `${where}: the source gave no batches in epoch ${epoch}${epoch > initialEpoch + 1 ? "; give a function that returns a fresh iterable each epoch" : ""}`,
       );
+    // The last step's update has had no forward to show what it did; checkpoints must not have it either.
+    orBack(goBack, () => trainer.checkFinite(`the end of epoch ${epoch}, after step ${batch}`));
     const logs: Logs = { ...scores.result(trainer.reduction), learningRate: rate };
     if (validation) {
       model.resetStates();
@@ -178,6 +198,16 @@ export async function fit(
   return history;
 }
 
+/** Where `run` finds that training has diverged, the model goes back to the end of the last whole epoch. */
+function orBack<T>(goBack: () => void, run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof StateError && error.message.startsWith("training diverged")) goBack();
+    throw error;
+  }
+}
+
 function validator(
   trainer: Trainer,
   door: Door,
@@ -186,7 +216,10 @@ function validator(
   signal?: AbortSignal,
 ): () => Promise<Record<string, number>> {
   const where = "fit(): validationData";
+  if (typeof data !== "function" && (typeof data !== "object" || data === null))
+    throw new OptionError(`${where}: expected [x, y], { x, y } or a source of batches, got ${shown(data)}`);
   if (!isBatchSource(data)) {
+    if (!Array.isArray(data)) checkOptions(where, data, ["x", "y", "lengths", "mask", "sampleWeight"]);
     const { x, y, ...extras } = Array.isArray(data)
       ? { x: data[0] as TensorLike, y: data[1] as TensorLike }
       : (data as { x: TensorLike; y: TensorLike } & Extras);

@@ -34,27 +34,32 @@ function byName(callbacks: readonly Callback[]): Map<string, Callback> {
   return named;
 }
 
+function diverged(where: string | undefined, culprit: string): StateError {
+  return new StateError(
+    `training diverged${where ? ` at ${where}` : ""}: ${culprit}; ` +
+      "lower the learning rate or clip the gradients (globalClipNorm)",
+  );
+}
+
 /** Loss and metrics summed over batches. */
 export class Scores {
   private sum = 0;
   private divisor = 0;
   private readonly states: { name: string; state: MetricState<unknown> }[];
 
-  constructor(
-    private readonly network: Network,
-    metrics: readonly Metric<unknown>[],
-  ) {
-    this.states = metrics.map((metric) => ({ name: metric.name, state: metric.create() }));
+  constructor(private readonly trainer: Trainer) {
+    this.states = trainer.metrics.map((metric) => ({ name: metric.name, state: metric.create() }));
   }
 
   /** Adds a batch that has just run. */
   add(recording: Recording, examples: Examples, rows: Int32Array): void {
-    const { arena } = this.network.engine;
+    const { network, loss } = this.trainer;
+    const { arena } = network.engine;
     const at = recording.loss >> 3;
     this.sum += arena.f64[at];
     this.divisor += arena.f64[at + 1];
     if (this.states.length) {
-      const { yTrue, yPred, weights } = predictions(this.network, recording, examples, rows);
+      const { yTrue, yPred, weights } = predictions(network, recording, examples, rows, loss.ignoreIndex);
       for (const { state } of this.states) state.update(yTrue, yPred, weights);
     }
   }
@@ -65,8 +70,14 @@ export class Scores {
   }
 }
 
-/** Targets and outputs of a batch, batch-major, as metrics take them; padded steps weigh nothing. */
-function predictions(network: Network, recording: Recording, examples: Examples, rows: Int32Array) {
+/** Targets and outputs of a batch, batch-major, as metrics take them; padded steps and ignored labels weigh nothing. */
+function predictions(
+  network: Network,
+  recording: Recording,
+  examples: Examples,
+  rows: Int32Array,
+  ignoreIndex: number | undefined,
+) {
   const { arena } = network.engine;
   const { T, B } = recording.request;
   const { port, address, stride, mask } = recording.output;
@@ -83,11 +94,13 @@ function predictions(network: Network, recording: Recording, examples: Examples,
   }
   const yTrue = { shape: y instanceof Int32Array ? [B * steps] : [B * steps, n], data };
   let weights: Float32Array | undefined;
-  if (mask || examples.weightsPer === "rows") {
+  const ignored = (row: number) => ignoreIndex !== undefined && data[row] === ignoreIndex;
+  if (mask || examples.weightsPer === "rows" || ignoreIndex !== undefined) {
     weights = new Float32Array(B * steps);
     for (let b = 0; b < B; b++)
       for (let t = 0; t < steps; t++) {
-        const valid = mask ? arena.i32[(mask.address >> 2) + t * B + b] : 1;
+        const counts = mask ? arena.i32[(mask.address >> 2) + t * B + b] : 1;
+        const valid = ignored(b * steps + t) ? 0 : counts;
         weights[b * steps + t] = valid && (examples.weightsPer === "rows" ? examples.weights![rows[b] * steps + t] : 1);
       }
   }
@@ -160,16 +173,21 @@ export class Trainer {
     const [sum, divisor] = [arena.f64[recording.loss >> 3], arena.f64[(recording.loss >> 3) + 1]];
     const value = this.reduction === "sum" ? sum : divisor > 0 ? sum / divisor : 0;
     const gradientNorm = this.norm();
-    if (!(Number.isFinite(value) && Number.isFinite(gradientNorm)))
-      throw new StateError(
-        `training diverged${options.where ? ` at ${options.where}` : ""}: ${this.culprit(recording, value)}; ` +
-          "lower the learning rate or clip the gradients (globalClipNorm)",
-      );
+    if (!(Number.isFinite(value) && Number.isFinite(gradientNorm))) {
+      network.resetStates(); // stateful layers would go on from numbers that are not finite
+      throw diverged(options.where, this.culprit(recording, value));
+    }
     this.clip(gradientNorm);
     this.optimizer.update(core, arena, this.spans, this.rate, this.progress.step + 1);
     network.paramsChanged();
     this.progress.step++;
     return { recording, loss: value, gradientNorm };
+  }
+
+  /** @throws StateError where an update has left parameters that are not finite */
+  checkFinite(where: string): void {
+    const culprit = this.badParameter();
+    if (culprit) throw diverged(where, culprit);
   }
 
   /** Forward and loss only. */
@@ -209,9 +227,8 @@ export class Trainer {
   /** The first tensor with a number that is not finite, in the order of computation. */
   private culprit(recording: Recording, loss: number): string {
     const { core, arena } = this.network.engine;
-    for (const param of this.network.params)
-      if (core.allFinite(param.address, count(param.shape)) >= 0)
-        return `"${param.name}" holds a number that is not finite`;
+    const parameter = this.badParameter();
+    if (parameter) return parameter;
     for (const { layer, value } of recording.values) {
       const at = core.allFinite(value.address, value.rows * value.stride);
       if (at >= 0) return `layer "${layer}" put out ${arena.f32[(value.address >> 2) + at]}`;
@@ -223,6 +240,14 @@ export class Trainer {
       if (core.allFinite(gradient, count(shape)) >= 0)
         return `the gradient of "${name}" (layer "${name.split(".")[0]}") is not finite`;
     return "the gradients overflow";
+  }
+
+  private badParameter(): string | undefined {
+    const { core } = this.network.engine;
+    for (const { name, address, shape } of this.network.params)
+      if (core.allFinite(address, count(shape)) >= 0)
+        return `"${name}" (layer "${name.split(".")[0]}") holds a number that is not finite`;
+    return undefined;
   }
 
   /** Moments by slot and parameter name, for checkpoints. */
@@ -272,6 +297,17 @@ export class Trainer {
       if (saved) states.set(name, { state: saved.state, tensors: saved.tensors ?? {} });
     }
     return states;
+  }
+
+  /** Before a fit: what to call when it fails, so that one without a step leaves progress and callbacks as they were. */
+  begin(): () => void {
+    const { callbacks, progress } = this;
+    const { step, epoch } = progress;
+    return () => {
+      if (this.progress.step !== step) return;
+      this.progress.epoch = epoch;
+      this.callbacks = callbacks;
+    };
   }
 
   /** Parameters and moments as they are now, to go back to. */
