@@ -48,7 +48,7 @@ export function densePackedSizeInt8(I: i32, N: i32): i32 {
 /** @param kernel i8[I, N] @param scales f32[N] @param bias f32[N] or 0 */
 export function densePackInt8(packed: usize, kernel: usize, scales: usize, bias: usize, I: i32, N: i32): void {
   packRow(packed, bias, N);
-  int8Pack(packed + bytes(pad8(N)), kernel, scales, I, N, N);
+  int8Pack(packed + bytes(pad8(N)), kernel, scales, I, N, N, 0, pad8(N) >> 3);
 }
 
 /** denseForward with weights in int8. @param range |x| of the largest level; 0: the largest of each row */

@@ -117,12 +117,16 @@ export function gruPackedSizeInt8(I: i32, H: i32): i32 {
 export function gruPackInt8(
   packed: usize, kernel: usize, kernelScales: usize, recurrent: usize, recurrentScales: usize, bias: usize, I: i32, H: i32, flags: i32,
 ): void {
-  const Hp = pad8(H), kernelGate = <usize>(Hp >> 3) * int8PanelBytes(I), recurrentGate = <usize>(Hp >> 3) * int8PanelBytes(H);
-  const K = packed + bytes(4 * Hp), R = K + 3 * kernelGate;
+  const Hp = pad8(H), panels = Hp >> 3, before = flags & RESET_BEFORE;
+  const K = packed + bytes(4 * Hp), R = K + <usize>(3 * panels) * int8PanelBytes(I), Rzr = R + <usize>panels * int8PanelBytes(H);
   packBias(packed, bias, H, flags);
   for (let g = 0, column = 0; g < 3; g++, column += H) {
-    int8Pack(K + <usize>g * kernelGate, kernel + column, kernelScales + bytes(column), I, H, 3 * H);
-    int8Pack(R + <usize>nzr(g) * recurrentGate, recurrent + column, recurrentScales + bytes(column), H, H, 3 * H);
+    int8Pack(K, kernel + column, kernelScales + bytes(column), I, H, 3 * H, g * panels, 3 * panels);
+    // One matrix, or two where the candidate has a product of its own.
+    const own = recurrent + column, scales = recurrentScales + bytes(column);
+    if (!before) int8Pack(R, own, scales, H, H, 3 * H, nzr(g) * panels, 3 * panels);
+    else if (g == 2) int8Pack(R, own, scales, H, H, 3 * H, 0, panels);
+    else int8Pack(Rzr, own, scales, H, H, 3 * H, g * panels, 2 * panels);
   }
 }
 

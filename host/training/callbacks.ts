@@ -66,7 +66,7 @@ function isBest(best: unknown): boolean {
 export interface EarlyStoppingOptions {
   /** Which logged number. Default "valLoss". */
   monitor?: string;
-  /** Epochs without improvement before stopping. Default 5. */
+  /** Epochs in a row without improvement that end training, as Keras counts them. Default 5. */
   patience?: number;
   /** What counts as improvement. Default 0. */
   minDelta?: number;
@@ -88,7 +88,7 @@ export function earlyStopping(options: EarlyStoppingOptions = {}): Callback {
   let wait = 0;
   let weights: Record<string, Tensor> | undefined;
   const stopIfDue = (context: FitContext) => {
-    if (wait > patience) context.stop(`no improvement since epoch ${bestEpoch}`);
+    if (wait > 0 && wait >= patience) context.stop(`no improvement since epoch ${bestEpoch}`);
   };
   return {
     name: "earlyStopping",

@@ -22,7 +22,7 @@ function pack(core: TestCore, { q, scales }: Weights, k: number, n: number) {
   const size = (core.k.int8PanelBytes(k) * pad8(n)) / 8 / 4;
   const at = core.alloc(size);
   core.f32(at, size).fill(Number.NaN);
-  core.k.int8Pack(at, putBytes(core, q), core.put(scales), k, n, n);
+  core.k.int8Pack(at, putBytes(core, q), core.put(scales), k, n, n, 0, pad8(n) / 8);
   return at;
 }
 

@@ -119,7 +119,7 @@ test("with early stopping, its patience and its best weights", async () => {
       `stopped after ${at}`,
       () => adam({ learningRate: 0.02 }),
       {},
-      () => [earlyStopping({ patience: 3 })],
+      () => [earlyStopping({ patience: 4 })],
       at,
       40,
     );
