@@ -84,6 +84,7 @@ function chart({ rows }: Report): string {
   const high = Math.max(4, ...values.map((v) => 2 ** Math.ceil(Math.log2(v))));
   const at = (v: number) => LEFT + ((WIDTH - LEFT - RIGHT) * Math.log2(v / low)) / Math.log2(high / low);
   const out: string[] = [];
+  const spans: [number, number][] = [[TOP - 6, TOP]];
   let y = TOP;
   for (const group of groups) {
     const [{ workload, peer }] = group.values();
@@ -91,6 +92,7 @@ function chart({ rows }: Report): string {
       `<text x="${LEFT}" y="${y + 12}">${escaped(workload)} <tspan class="quiet">against ${escaped(peer)}</tspan></text>`,
     );
     y += 20;
+    const above = y - 4;
     shown.forEach(({ name }, i) => {
       const row = group.get(name);
       if (!row) return;
@@ -104,11 +106,13 @@ function chart({ rows }: Report): string {
       );
       y += BAR + 3;
     });
+    spans.push([above, y + 1]);
     y += 12;
   }
   const grid = Array.from({ length: Math.log2(high / low) + 1 }, (_, i) => low * 2 ** i).map(
     (v) =>
-      `<path class="${v === 1 ? "one" : "grid"}" d="M${at(v).toFixed(1)} ${TOP - 6}V${y}"/>` +
+      // Beside the bars only, clear of the words above them.
+      `<path class="${v === 1 ? "one" : "grid"}" d="${spans.map(([from, to]) => `M${at(v).toFixed(1)} ${from}V${to}`).join("")}"/>` +
       `<text class="quiet" text-anchor="middle" x="${at(v).toFixed(1)}" y="${TOP - 12}">${v}x</text>`,
   );
   const legend = shown.map(
