@@ -1,7 +1,13 @@
+/** Milliseconds on the clock, and of the processor, which does not count while others run. */
+export interface Spent {
+  ms: number;
+  cpu: number;
+}
+
 /** One of two that are compared. */
 export interface Side {
-  /** Runs so many calls one after the other; milliseconds in all. */
-  run(calls: number): Promise<number>;
+  /** Runs so many calls one after the other; what they took in all. */
+  run(calls: number): Promise<Spent>;
   close?(): unknown;
 }
 
@@ -18,6 +24,8 @@ export interface Comparison {
   theirs: Times;
   /** How many times as fast as theirs, by the medians. */
   ratio: number;
+  /** The same by time of the processor: what the ratio would be if nobody else ran. */
+  cpuRatio?: number;
   /** Quartiles of the ratios of neighbouring samples. */
   ratioSpread: { low: number; high: number };
 }
@@ -43,11 +51,11 @@ const LEAST = 5;
 
 /** Warms a side up; milliseconds a call. */
 async function calibrate(side: Side, milliseconds: number): Promise<number> {
-  let spent = await side.run(1);
+  let spent = (await side.run(1)).ms;
   let cost = spent;
   // V8 replaces baseline code within the first calls; what takes a second a call is warm after one.
   for (let calls = 1; spent < milliseconds; calls = Math.min(2 * calls, 4096)) {
-    const time = await side.run(calls);
+    const time = (await side.run(calls)).ms;
     spent += time;
     cost = Math.max(time, 1e-3) / calls;
   }
@@ -66,27 +74,40 @@ export async function alternate(ours: Side, theirs: Side, seconds: number): Prom
   // A turn of the quicker side lasts at least a tenth of one call of the slower.
   const turn = Math.max(SAMPLE, cost.ours / 10, cost.theirs / 10);
   const calls = { ours: Math.ceil(turn / cost.ours), theirs: Math.ceil(turn / cost.theirs) };
-  const samples = { ours: [] as number[], theirs: [] as number[] };
+  const samples = { ours: [] as Spent[], theirs: [] as Spent[] };
+  const sample = async (name: "ours" | "theirs", side: Side) => {
+    const { ms, cpu } = await side.run(calls[name]);
+    samples[name].push({ ms: ms / calls[name], cpu: cpu / calls[name] });
+  };
   const until = performance.now() + seconds * 1000;
   while (samples.ours.length < LEAST || performance.now() < until) {
-    samples.ours.push((await ours.run(calls.ours)) / calls.ours);
-    samples.theirs.push((await theirs.run(calls.theirs)) / calls.theirs);
+    await sample("ours", ours);
+    await sample("theirs", theirs);
   }
-  return versus(samples.ours, samples.theirs);
+  const of = (name: "ours" | "theirs", what: keyof Spent) => samples[name].map((spent) => spent[what]);
+  const cpuRatio = summarize(of("theirs", "cpu")).median / summarize(of("ours", "cpu")).median;
+  return { ...versus(of("ours", "ms"), of("theirs", "ms")), cpuRatio };
+}
+
+/** What a piece of work in this process takes. */
+export async function spend(work: () => unknown): Promise<Spent> {
+  const [start, before] = [performance.now(), process.cpuUsage()];
+  await work();
+  const { user, system } = process.cpuUsage(before);
+  return { ms: performance.now() - start, cpu: (user + system) / 1000 };
 }
 
 /** A side in this process. */
 export function inProcess(call: () => unknown, close?: () => unknown): Side {
   return {
     close,
-    async run(calls) {
-      const start = performance.now();
-      for (let i = 0; i < calls; i++) {
-        const result = call();
-        if (result instanceof Promise) await result;
-      }
-      return performance.now() - start;
-    },
+    run: (calls) =>
+      spend(async () => {
+        for (let i = 0; i < calls; i++) {
+          const result = call();
+          if (result instanceof Promise) await result;
+        }
+      }),
   };
 }
 

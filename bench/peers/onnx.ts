@@ -120,9 +120,8 @@ export function onnxModel(layers: readonly LayerWeights[], T: number, B: number,
     7,
     ...parts,
     text(2, "gru"),
-    ...(streaming
-      ? []
-      : [initializer("first", [1], BigInt64Array.of(0n)), initializer("second", [1], BigInt64Array.of(1n))]),
+    ...(streaming ? [] : [initializer("first", [1], BigInt64Array.of(0n))]),
+    ...(last > 0 ? [initializer("second", [1], BigInt64Array.of(1n))] : []),
     port(11, "x", [T, B, I]),
     ...(streaming ? [port(11, "h", state)] : []),
     port(12, "y", streaming ? state : [B, width]),

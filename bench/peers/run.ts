@@ -32,6 +32,8 @@ export interface Result {
   theirs: { median: number; min: number; max: number; samples: number };
   /** How many times as fast, or as small, as theirs; by the medians. */
   ratio: number;
+  /** By time of the processor, which other work disturbs less; where one thread works against one. */
+  cpuRatio?: number;
   ratioSpread: { low: number; high: number };
   /** At least this ratio; or where `targetOf` is "ours", at most this many of the unit. */
   target: number;
@@ -124,7 +126,7 @@ async function measureAll(): Promise<void> {
       };
       results.push(rounded(result));
       print(result);
-      if (!smoke) save(results, { date, commit });
+      if (!smoke) save(results, ROWS, { date, commit });
     } catch (error) {
       failed++;
       console.log(`FAIL  ${label}: ${(error as Error).stack}`);
@@ -147,25 +149,46 @@ function rounded<T>(value: T): T {
   return JSON.parse(JSON.stringify(value), (_, v) => (typeof v === "number" ? Number(v.toPrecision(4)) : v));
 }
 
-function print({ workload, peer, unit, ours, theirs, ratio, ratioSpread, target, targetOf, met, ...rest }: Result) {
+function print({
+  workload,
+  peer,
+  unit,
+  ours,
+  theirs,
+  ratio,
+  ratioSpread,
+  cpuRatio,
+  target,
+  targetOf,
+  met,
+  ...rest
+}: Result) {
   const times = (t: Result["ours"]) =>
     `${t.median.toPrecision(4)} (${t.min.toPrecision(4)} to ${t.max.toPrecision(4)})`;
   const wanted = targetOf === "ratio" ? `${target.toPrecision(3)}x` : `${target} ${unit}`;
   console.log(
     `${met ? "ok   " : "below"} ${workload} | ${peer}\n` +
       `      ${ratio.toPrecision(3)}x (${ratioSpread.low.toPrecision(3)} to ${ratioSpread.high.toPrecision(3)}; ` +
-      `best ${(theirs.min / ours.min).toPrecision(3)}), target ${wanted}; ` +
+      `best ${(theirs.min / ours.min).toPrecision(3)}${cpuRatio ? `, by CPU time ${cpuRatio.toPrecision(3)}` : ""}), target ${wanted}; ` +
       `ours ${times(ours)}, theirs ${times(theirs)} ${unit}; ` +
       `agree to ${rest.agreement?.toExponential(0) ?? "-"}; load ${rest.load}${rest.note ? `; ${rest.note}` : ""}`,
   );
 }
 
 /** Adds to what is there: a row that has been measured again replaces itself. */
-function save(results: readonly Result[], { date, commit }: { date: string; commit: string }): void {
+function save(
+  results: readonly Result[],
+  order: readonly Row[],
+  { date, commit }: { date: string; commit: string },
+): void {
   const before: Report | undefined = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : undefined;
   const key = (row: Result) => `${row.workload}|${row.peer}|${row.runtime}`;
   const rows = new Map((before?.rows ?? []).map((row) => [key(row), row]));
   for (const row of results) rows.set(key(row), row);
+  const place = (row: Result) =>
+    order.findIndex(({ workload, peer }) => workload === row.workload && peer === row.peer);
+  // A row that has been renamed goes with its old name.
+  const sorted = [...rows.values()].filter((row) => place(row) >= 0).sort((a, b) => place(a) - place(b));
   const versions: Record<string, string> = { ...before?.versions };
   versions[`node${process.versions.node.split(".")[0]}`] = process.versions.node;
   for (const name of ["onnxruntime-web", "onnxruntime-node", "@tensorflow/tfjs"])
@@ -173,7 +196,7 @@ function save(results: readonly Result[], { date, commit }: { date: string; comm
   versions.PyTorch = torchVersion() ?? versions.PyTorch;
   const machine = { cpu: cpus()[0].model, cores: cpus().length, memoryGB: Math.round(totalmem() / 2 ** 30) };
   mkdirSync(new URL(".", file), { recursive: true });
-  const report: Report = { date, commit, machine, versions, rows: [...rows.values()] };
+  const report: Report = { date, commit, machine, versions, rows: sorted };
   writeFileSync(file, `${JSON.stringify(report, null, 1)}\n`);
 }
 

@@ -5,7 +5,7 @@
  *
  *   {"shape": {...}, "threads": 2, "train": true}    {"binary": "plain", "threads": 2}
  *   {"predict": 1}                                   {"outputs": [...]}
- *   {"run": 10}                                      {"ms": 123}
+ *   {"run": 10}                                      {"ms": 123, "cpu": 120}
  *   {"memory": 1}                                    {"mb": 70}
  */
 import { readFileSync } from "node:fs";
@@ -34,9 +34,10 @@ async function prepare({ shape: { I, units, classes, T, B }, threads, train }) {
 }
 
 async function run(calls) {
-  const start = performance.now();
+  const [start, before] = [performance.now(), process.cpuUsage()];
   for (let i = 0; i < calls; i++) await call();
-  return { ms: performance.now() - start };
+  const { user, system } = process.cpuUsage(before);
+  return { ms: performance.now() - start, cpu: (user + system) / 1000 };
 }
 
 function memory() {

@@ -1,7 +1,7 @@
 """PyTorch on one thread. Reads commands as lines of JSON, answers each with one line.
 
 {"layers": [...], "x": {...}, "y": [...], "training": true}   builds the model (Keras layouts in)
-{"run": 10}       so many calls; milliseconds in all
+{"run": 10}       so many calls; milliseconds in all, on the clock and of the processor
 {"predict": 1}    outputs, as base64 of float32
 {"losses": 5}     that many training steps, the loss before each
 {"memory": 1}     peak of the process, in MB
@@ -80,10 +80,11 @@ for line in sys.stdin:
         optimizer = torch.optim.Adam(model.parameters(), lr=command["learningRate"])
         reply = {"version": torch.__version__, "threads": torch.get_num_threads()}
     elif "run" in command:
-        start = time.perf_counter()
+        start, before = time.perf_counter(), time.process_time()
         for _ in range(command["run"]):
             step()
-        reply = {"ms": (time.perf_counter() - start) * 1000}
+        ms, cpu = (time.perf_counter() - start) * 1000, (time.process_time() - before) * 1000
+        reply = {"ms": ms, "cpu": cpu}
     elif "predict" in command:
         reply = {"data": base64.b64encode(predict().numpy().tobytes()).decode()}
     elif "losses" in command:
