@@ -463,7 +463,7 @@ test("early stopping goes back to the weights of the best epoch", async () => {
         epochs: 100,
         batchSize: 6,
         validationData: held,
-        callbacks: [keep, earlyStopping({ monitor, patience: 4, restoreBestWeights })],
+        callbacks: [keep, earlyStopping({ monitor, patience: 5, restoreBestWeights })],
       });
       const watched = history[monitor ?? "valLoss"];
       const at = watched.indexOf(best(...watched));
