@@ -1,7 +1,6 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {
-  configure,
   dense,
   embedding,
   gru,
@@ -14,9 +13,6 @@ import {
   type Stream,
   sequential,
 } from "../../../host/index.ts";
-
-// Bits agree between batches and rows in the plain binary.
-await configure({ deterministic: true, threads: 1 });
 
 /** The same numbers at each run. */
 function generator(seed: number) {

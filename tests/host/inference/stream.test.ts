@@ -1,8 +1,6 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { configure, dense, gru, OptionError, ShapeError, StateError, sequential } from "../../../host/index.ts";
-
-await configure({ deterministic: true, threads: 1 });
+import { dense, gru, OptionError, ShapeError, StateError, sequential } from "../../../host/index.ts";
 
 const noise = (n: number) => Float32Array.from({ length: n }, (_, i) => Math.fround(Math.sin(i * 12.9898)));
 
