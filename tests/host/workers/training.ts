@@ -1,6 +1,6 @@
 /**
- * Trains a small stack whose kernels are worth sharing, and prints a hash of
- * the trained bytes. Run as a process of its own: settings hold for a process.
+ * Trains a small stack whose kernels are worth sharing and runs a stream pool of
+ * it, and prints a hash of the trained bytes and the outputs. Run as a process of its own: settings hold for a process.
  *
  *   node --import tsx training.ts THREADS [crash]
  */
@@ -44,5 +44,16 @@ if (crash) {
 }
 for (let i = 0; i < 12; i++) await model.trainOnBatch(x, y, { lengths });
 let hash = 0;
-for (const byte of model.toBytes()) hash = (Math.imul(hash, 31) + byte) | 0;
+const add = (bytes: Uint8Array) => {
+  for (const byte of bytes) hash = (Math.imul(hash, 31) + byte) | 0;
+};
+add(model.toBytes());
+// Batches of a stream pool are shared out too.
+const streams = model.streamPool({ capacity: 300 });
+const ids = Array.from({ length: 300 }, () => streams.open());
+for (let i = 0; i < 8; i++) {
+  for (const id of ids) streams.push(id, x.data.subarray(40 * (id + i), 40 * (id + i + 1)));
+  for (const output of streams.flush().values())
+    add(new Uint8Array(output.buffer, output.byteOffset, output.byteLength));
+}
 console.log(JSON.stringify({ hash, ready: pool?.ready ?? 0, jobs: pool?.jobs ?? 0, ...runtimeInfo() }));
