@@ -1,12 +1,12 @@
 import type { Arena } from "../core/arena.ts";
+import { scatter } from "../core/rows.ts";
 import { type Port, padded } from "../layers/layer.ts";
 import type { Recording } from "../stacks/recording.ts";
 import type { Examples } from "./examples.ts";
 
 /**
- * The one bulk copy in and out: batch-major [B, T, F] in JavaScript,
- * time-major [T, B, stride] in the arena. `rows` selects the samples of a
- * batch, so that shuffling copies nothing.
+ * The one bulk copy in. `rows` selects the samples of a batch, so that
+ * shuffling copies nothing.
  */
 
 /** Writes x, mask, targets and weights of the selected samples. */
@@ -66,65 +66,4 @@ export function copyIn(arena: Arena, recording: Recording, examples: Examples, r
       width === 1 && examples.weightsPer === "rows" ? 1 : padded(width),
     );
   }
-}
-
-/** to[t, b, 0..n) = from[rows[b], t, 0..n). */
-export function scatter(
-  to: Float32Array | Int32Array,
-  at: number,
-  from: Float32Array | Int32Array,
-  rows: Int32Array,
-  steps: number,
-  n: number,
-  stride: number,
-): void {
-  const B = rows.length;
-  for (let b = 0; b < B; b++) {
-    let source = rows[b] * steps * n;
-    for (let t = 0; t < steps; t++) {
-      const target = at + (t * B + b) * stride;
-      // A plain loop: for rows this short, faster than subarray and set.
-      for (let i = 0; i < n; i++) to[target + i] = from[source + i];
-      source += n;
-    }
-  }
-}
-
-/** to[b, t, 0..n) = from[t, b, 0..n): the inverse. */
-export function gather(
-  to: Float32Array,
-  offset: number,
-  from: Float32Array,
-  at: number,
-  B: number,
-  steps: number,
-  n: number,
-  stride: number,
-): void {
-  for (let b = 0; b < B; b++)
-    for (let t = 0; t < steps; t++) {
-      const source = at + (t * B + b) * stride;
-      const target = offset + (b * steps + t) * n;
-      for (let i = 0; i < n; i++) to[target + i] = from[source + i];
-    }
-}
-
-/** Dense rows from padded ones. */
-export function readRows(arena: Arena, address: number, rows: number, n: number, stride: number): Float32Array {
-  const out = new Float32Array(rows * n);
-  gather(out, 0, arena.f32, address >> 2, rows, 1, n, stride);
-  return out;
-}
-
-/** Padded rows from dense ones. */
-export function writeRows(
-  arena: Arena,
-  address: number,
-  values: Float32Array,
-  rows: number,
-  n: number,
-  stride: number,
-): void {
-  for (let r = 0; r < rows; r++)
-    for (let i = 0; i < stride; i++) arena.f32[(address >> 2) + r * stride + i] = i < n ? values[r * n + i] : 0;
 }

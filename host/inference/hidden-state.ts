@@ -1,7 +1,7 @@
-import { readRows, writeRows } from "../batches/copy.ts";
 import type { Arena } from "../core/arena.ts";
 import { OptionError, ShapeError } from "../core/errors.ts";
 import { shown } from "../core/options.ts";
+import { readRows, writeRows } from "../core/rows.ts";
 
 /** Where one layer's hidden state lies: rows of `units` numbers, `stride` apart. */
 export interface StateRows {

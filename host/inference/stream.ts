@@ -1,7 +1,7 @@
-import { gather } from "../batches/copy.ts";
 import { type Block, Window } from "../core/arena.ts";
 import { StateError } from "../core/errors.ts";
 import { checkOptions, flag, integer } from "../core/options.ts";
+import { gather } from "../core/rows.ts";
 import type { Network } from "../stacks/network.ts";
 import { type Recording, Request } from "../stacks/recording.ts";
 import { checkStreams, FrameDoor } from "./frame.ts";

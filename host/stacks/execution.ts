@@ -1,7 +1,8 @@
-import { copyIn, readRows, scatter, writeRows } from "../batches/copy.ts";
+import { copyIn } from "../batches/copy.ts";
 import type { Examples } from "../batches/examples.ts";
 import { OptionError, ShapeError, StateError } from "../core/errors.ts";
 import { shown } from "../core/options.ts";
+import { readRows, scatter, writeRows } from "../core/rows.ts";
 import { shapeText, type Tensor, type TensorLike, toTensor } from "../core/tensor.ts";
 import { padded } from "../layers/layer.ts";
 import type { Network } from "./network.ts";

@@ -1,6 +1,6 @@
-import { gather } from "../batches/copy.ts";
 import type { Examples } from "../batches/examples.ts";
 import { ShapeError } from "../core/errors.ts";
+import { gather } from "../core/rows.ts";
 import { count, shapeText, type Tensor, type TensorLike, toTensor } from "../core/tensor.ts";
 import type { Loss } from "../losses/loss.ts";
 import { execute, finalStates, initialStateGradients } from "./execution.ts";

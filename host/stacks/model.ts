@@ -1,8 +1,8 @@
-import { gather } from "../batches/copy.ts";
 import { checkExamples, type Door, type Examples, type Extras } from "../batches/examples.ts";
 import { batches } from "../batches/source.ts";
 import { OptionError, ShapeError, StateError } from "../core/errors.ts";
 import { checkOptions, integer, shown } from "../core/options.ts";
+import { gather } from "../core/rows.ts";
 import { count, shapeText, type Tensor, type TensorLike, toTensor } from "../core/tensor.ts";
 import { type SaveOptions, save, toBytes } from "../formats/gruvy.ts";
 import { openStream, type Stream, type StreamOptions } from "../inference/stream.ts";

@@ -1,9 +1,9 @@
-import { readRows } from "../batches/copy.ts";
 import type { Block } from "../core/arena.ts";
 import { OptionError, ShapeError, StateError } from "../core/errors.ts";
 import { Program } from "../core/kernels.ts";
 import { describe, Region } from "../core/plan.ts";
 import { random } from "../core/random.ts";
+import { readRows } from "../core/rows.ts";
 import { count } from "../core/tensor.ts";
 import type { Engine } from "../core/wasm.ts";
 import { type Initializer, resolveInitializer } from "../layers/initializers.ts";

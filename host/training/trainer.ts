@@ -1,6 +1,6 @@
-import { gather } from "../batches/copy.ts";
 import type { Examples } from "../batches/examples.ts";
 import { StateError } from "../core/errors.ts";
+import { gather } from "../core/rows.ts";
 import { count, type Tensor } from "../core/tensor.ts";
 import type { Json } from "../layers/layer.ts";
 import type { Loss } from "../losses/loss.ts";
