@@ -53,7 +53,7 @@ export function embedding(tokens: number, units: number, options: EmbeddingOptio
           run.k.embedding(y, table.address, x.address, x.rows, units, stride);
           let mask: Mask | undefined = x.mask;
           if (maskZero && input.sequence) {
-            mask = { address: run.saved("mask", x.rows), dialect: "holes" };
+            mask = { address: run.mask("mask", x.rows), dialect: "holes" };
             run.k.maskTokens(mask.address, x.address, x.mask?.address ?? 0, x.rows);
           }
           return { port: output, address: y, rows: x.rows, stride, mask, saved: {} };

@@ -113,6 +113,8 @@ export interface Run {
   readonly step: number;
   /** Kept until backward has used it; without backward, until the last reader of the layer's output is done. */
   saved(label: string, count: number): number;
+  /** A mask of `rows` steps: kept to the end of the run, as later layers, the loss and metrics read it. */
+  mask(label: string, rows: number): number;
   /** Free again when the layer's turn ends. */
   scratch(label: string, count: number): number;
   /** Kept from call to call of a stream. */

@@ -27,7 +27,7 @@ export function masking(options: { name?: string; maskValue?: number } = {}): La
         output: input,
         forward(run, [x]) {
           const y = run.saved("y", x.rows * x.stride);
-          const mask: Mask = { address: run.saved("mask", x.rows), dialect: "holes" };
+          const mask: Mask = { address: run.mask("mask", x.rows), dialect: "holes" };
           run.k.maskRows(
             y,
             mask.address,

@@ -57,10 +57,16 @@ export function execute(network: Network, examples: Examples, rows: Int32Array, 
   if (recording.outputGradient && options.outputGradient) {
     const { port, stride } = recording.output;
     const steps = port.sequence ? examples.steps : 1;
+    // Layers multiply whole padded rows: what stood in the padding before, NaN at worst, would reach everything.
+    arena.f32.fill(
+      0,
+      recording.outputGradient >>> 2,
+      (recording.outputGradient >>> 2) + recording.output.rows * stride,
+    );
     const identity = Int32Array.from({ length: B }, (_, i) => i);
-    scatter(arena.f32, recording.outputGradient >> 2, options.outputGradient, identity, steps, port.features, stride);
+    scatter(arena.f32, recording.outputGradient >>> 2, options.outputGradient, identity, steps, port.features, stride);
   }
-  arena.i32[recording.step >> 2] = options.step ?? 0;
+  arena.i32[recording.step >>> 2] = options.step ?? 0;
   network.pack(options.backward ?? false);
   if (options.backward) arena.u8.fill(0, network.gradsAddress, network.gradsAddress + 4 * network.span);
   recording.program.run();

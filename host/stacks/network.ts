@@ -239,7 +239,9 @@ export class Network {
     this.checkAlive();
     const key = request.key;
     let recording = this.recordings.get(key);
-    if (!recording) {
+    // To the end of the map's order: what is at its beginning was used longest ago.
+    if (recording) this.recordings.delete(key);
+    else {
       const size = measure(this, request);
       if (!this.runBlock || size > this.runBlock.bytes) {
         if (this.runBlock) this.engine.arena.give(this.runBlock);
@@ -249,8 +251,8 @@ export class Network {
       }
       recording = record(this, request, this.runBlock.address);
       if (this.recordings.size >= RECORDINGS) this.recordings.delete(this.recordings.keys().next().value!);
-      this.recordings.set(key, recording);
     }
+    this.recordings.set(key, recording);
     if (this.current !== recording) recording.writeConstants(this.engine.arena);
     this.current = recording;
     return recording;
@@ -272,6 +274,14 @@ export class Network {
         `stateful layers hold the state of ${this.carried.B} sequences, got a batch of ${B}; call resetStates() first`,
       );
     return this.carried.states;
+  }
+
+  /** Stateful layers hand each row's state on to the row of the next batch, which must be there. */
+  checkBatches(where: string, samples: number, batchSize: number): void {
+    if (samples > batchSize && samples % batchSize && this.nodes.some((node) => node.built.stateful))
+      throw new ShapeError(
+        `${where}: stateful layers need batches of one size; ${samples} samples do not divide into batches of ${batchSize}`,
+      );
   }
 
   /** Keeps the final states of stateful layers; those of others begin at zero again. */
@@ -331,7 +341,7 @@ export class Network {
   }
 
   private write(address: number, values: Float32Array): void {
-    this.engine.arena.f32.set(values, address >> 2);
+    this.engine.arena.f32.set(values, address >>> 2);
     this.paramsChanged();
   }
 
@@ -349,13 +359,13 @@ export class Network {
     const { u8, f32 } = this.engine.arena;
     return {
       q: new Int8Array(u8.slice(address, address + count(shape)).buffer),
-      scales: f32.slice(scales >> 2, (scales >> 2) + shape.at(-1)!),
+      scales: f32.slice(scales >>> 2, (scales >>> 2) + shape.at(-1)!),
     };
   }
   writeQuantized(param: Param, q: Int8Array, scales: Float32Array): void {
     const { u8, f32 } = this.engine.arena;
     u8.set(new Uint8Array(q.buffer, q.byteOffset, q.length), param.address);
-    f32.set(scales, param.scales >> 2);
+    f32.set(scales, param.scales >>> 2);
     this.paramsChanged();
   }
 
@@ -365,10 +375,10 @@ export class Network {
       const { q, scales } = this.readQuantized(param);
       return Float32Array.from(q, (v, i) => v * scales[i % scales.length]);
     }
-    return this.engine.arena.f32.slice(param.address >> 2, (param.address >> 2) + count(param.shape));
+    return this.engine.arena.f32.slice(param.address >>> 2, (param.address >>> 2) + count(param.shape));
   }
   readGradient(param: Param): Float32Array {
-    return this.engine.arena.f32.slice(param.gradient >> 2, (param.gradient >> 2) + count(param.shape));
+    return this.engine.arena.f32.slice(param.gradient >>> 2, (param.gradient >>> 2) + count(param.shape));
   }
   writeParam(param: Param, values: Float32Array): void {
     if (values.length !== count(param.shape))

@@ -142,6 +142,7 @@ function lay(network: Network, request: Request, bases: readonly number[]): Reco
       owned.push(address);
       return address;
     },
+    mask: (label, rows) => io.take(`${node}.${label}`, rows),
     scratch(label, count) {
       const address = scratch.take(`${node}.${label}`, count);
       temporary.push(address);
@@ -183,10 +184,12 @@ function lay(network: Network, request: Request, bases: readonly number[]): Reco
     if (params.length || sources.some((s) => wanted.has(s))) wanted.add(value);
     endTurn();
     if (!backward && !options.keep)
-      for (const j of new Set(inputs))
-        if (j >= 0 && lastReader[j] === i && !shares(values[j], value) && !network.nodes[j].built.stateful)
-          for (const a of takenBy[j]) saved.give(a);
-        else if (j >= 0 && lastReader[j] === i && shares(values[j], value)) takenBy[i].push(...takenBy[j]);
+      for (const j of new Set(inputs)) {
+        // A stateful layer's last state is read when all is done.
+        if (j < 0 || lastReader[j] !== i || network.nodes[j].built.stateful) continue;
+        if (shares(values[j], value)) takenBy[i].push(...takenBy[j]);
+        else for (const a of takenBy[j]) saved.give(a);
+      }
   });
 
   // The loss, or a given gradient, at the output.
@@ -264,7 +267,7 @@ function lay(network: Network, request: Request, bases: readonly number[]): Reco
     inputGradient,
     step,
     writeConstants(arena) {
-      for (const { address, values: numbers } of constants) arena.f32.set(numbers, address >> 2);
+      for (const { address, values: numbers } of constants) arena.f32.set(numbers, address >>> 2);
     },
   };
 }
