@@ -28,7 +28,7 @@ export function addTo(y: usize, x: usize, n: i32): void {
  * Rows copied between strides: y[i, 0..n) = x[i, 0..n).
  *
  * @param yStride elements from row to row of y; 0 repeats into one row
- * @param xStride elements from row to row of x; 0 broadcasts one row
+ * @param xStride elements from row to row of x; 0 broadcasts one row, a negative one reads from the last row back
  */
 export function copyRows(y: usize, x: usize, rows: i32, n: i32, yStride: i32, xStride: i32): void {
   for (let i = 0; i < rows; i++) {

@@ -2,7 +2,7 @@ import { ShapeError } from "../core/errors.ts";
 import { checkOptions, flag, integer } from "../core/options.ts";
 import { type Activation, resolveActivation } from "./activations.ts";
 import { type Initializer, initializerConfig } from "./initializers.ts";
-import { type Layer, type Port, padded } from "./layer.ts";
+import { type Layer, type Mask, type Port, padded, type Run } from "./layer.ts";
 import { checkName } from "./name.ts";
 
 export interface GruOptions {
@@ -177,7 +177,7 @@ export function gru(units: number, options: GruOptions = {}): Layer {
             address: written ? y : returnSequences ? states : final,
             rows: returnSequences ? T * B : B,
             stride: Hp,
-            mask: returnSequences ? x.mask : undefined,
+            mask: returnSequences ? (goBackwards ? reversed(run, x.mask) : x.mask) : undefined,
             saved: { h, gates, activations, flags, written: written ? 1 : 0 },
             state: { layer: b.name, units: H, stride: Hp, initial, final },
           };
@@ -236,4 +236,12 @@ export function gru(units: number, options: GruOptions = {}): Layer {
       };
     },
   };
+}
+
+/** A mask in reading order, as outputs of goBackwards are: padding at the end has become padding at the beginning. */
+function reversed({ k, T, B, mask }: Run, given: Mask | undefined): Mask | undefined {
+  if (!given) return undefined;
+  const address = mask("mask, reversed", T * B);
+  k.copyRows(address, given.address + 4 * (T - 1) * B, T, B, B, -B);
+  return { ...given, address };
 }

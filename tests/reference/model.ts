@@ -100,7 +100,9 @@ export function runModel(spec: ModelSpec, weights: Readonly<Record<string, Numbe
           dialect,
         });
         final.push(...run.state);
-        return config.returnSequences ? { rows: run.outputs } : { rows: [run.last], mask: undefined };
+        // Outputs of goBackwards are in reading order, and so is what says which of them count.
+        const order = config.goBackwards && mask ? [...mask].reverse() : mask;
+        return config.returnSequences ? { rows: run.outputs, mask: order } : { rows: [run.last], mask: undefined };
       });
       states.push(final);
     } else if (type === "dense") {
