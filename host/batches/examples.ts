@@ -64,7 +64,8 @@ function firstNonFinite(data: Float32Array | Int32Array): number {
   return -1;
 }
 
-function checkFinite(where: string, what: string, data: Float32Array | Int32Array): void {
+/** @throws OptionError naming the first number that is not finite */
+export function checkFinite(where: string, what: string, data: Float32Array | Int32Array): void {
   const i = firstNonFinite(data);
   if (i >= 0)
     throw new OptionError(

@@ -47,9 +47,13 @@ export async function* sourced(where: string, door: Door, source: BatchSource, e
   }
 }
 
-/** What to say of targets beside a source of batches. */
-export function ownTargets(where: string, y: unknown): OptionError {
-  return new OptionError(`${where}: y comes with the batches when x gives batches, got y ${shown(y)} as well`);
+/** @throws OptionError for targets, lengths, a mask or weights beside a source, which brings its own */
+export function checkBeside(where: string, beside: Extras & { y?: unknown }): void {
+  for (const [name, value] of Object.entries(beside))
+    if (value !== undefined)
+      throw new OptionError(
+        `${where}: ${name} comes with the batches when x gives batches, got ${name} ${shown(value)} as well`,
+      );
 }
 
 /** Batches in order, from arrays or from a source. */
@@ -62,7 +66,7 @@ export function batches(
   batchSize: number,
 ): Iterable<Batch> | AsyncIterable<Batch> {
   if (isBatchSource(x)) {
-    if (y !== undefined) throw ownTargets(where, y);
+    checkBeside(where, { y, ...extras });
     return sourced(where, door, x);
   }
   return slices(checkExamples(where, door, { ...extras, x, y }), batchSize);

@@ -258,10 +258,14 @@ function floats(name: string, tensor: StoredTensor | undefined, shape: readonly 
   const { data, dtype } = ofShape(name, tensor, shape);
   if (!(data instanceof Float32Array))
     throw new FormatError(`loadModel(): "${name}": expected F32, F16 or BF16, got ${dtype}`);
+  checkFinite(name, data);
+  return { shape: [...shape], data };
+}
+
+function checkFinite(name: string, data: Float32Array): void {
   const bad = data.findIndex((v) => v - v !== 0);
   if (bad >= 0)
     throw new FormatError(`loadModel(): "${name}" has ${data[bad]} at position ${bad}; expected finite numbers`);
-  return { shape: [...shape], data };
 }
 
 function compile(model: Model, { compile: saved }: Header): void {
@@ -300,11 +304,13 @@ function restoreTraining(
   trainer.progress = { step, epoch, ...(plateau && { plateau: { ...plateau } }) };
   const resumed = new Map<string, { state: Json; tensors: Record<string, Tensor> }>();
   for (const [name, state] of Object.entries(callbacks)) {
-    const own: Record<string, Tensor> = {};
-    for (const [key, tensor] of tensors)
-      if (key.startsWith(`callback.${name}.`) && tensor.data instanceof Float32Array)
-        own[key.slice(`callback.${name}.`.length)] = { shape: tensor.shape, data: tensor.data };
-    resumed.set(name, { state: state as Json, tensors: own });
+    const own: [string, Tensor][] = [];
+    for (const [key, { shape, data }] of tensors)
+      if (key.startsWith(`callback.${name}.`) && data instanceof Float32Array) {
+        checkFinite(key, data);
+        own.push([key.slice(`callback.${name}.`.length), { shape, data }]);
+      }
+    resumed.set(name, { state: state as Json, tensors: Object.fromEntries(own) });
   }
   trainer.resumed = resumed;
 }

@@ -31,8 +31,8 @@ export function binaryCrossentropy(options: BinaryCrossEntropyOptions = {}): Los
     targets: "values",
     fuses: "sigmoid",
     fromLogits,
+    check: (n) => checkWidth(where, "posWeight", posWeight, n),
     record(run, { out, rowLosses, dx, x, logits, targets, valid, weights, elementWeights, rows, n, stride }) {
-      checkWidth(where, "posWeight", posWeight, n);
       const w = posWeight ? run.constant("positive weights", posWeight) : 0;
       const kernel = logits ? run.k.binaryCrossEntropyLogits : run.k.binaryCrossEntropyProbabilities;
       kernel(

@@ -48,10 +48,10 @@ function crossEntropy(name: string, sparse: boolean, options: SparseCrossEntropy
     fuses: "softmax",
     fromLogits,
     ignoreIndex,
+    check: (n) => checkWidth(where, "classWeight", classWeight, n),
     record(run, { out, rowLosses, dx, x, logits, targets, valid, weights, elementWeights, rows, n, stride }) {
       if (elementWeights)
         throw new OptionError(`${where}: sampleWeight must be one a sample or step, not one an output`);
-      checkWidth(where, "classWeight", classWeight, n);
       const w = classWeight ? run.constant("class weights", classWeight) : 0;
       const kernel = logits ? run.k.crossEntropyLogits : run.k.crossEntropyProbabilities;
       kernel(

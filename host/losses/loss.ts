@@ -36,5 +36,7 @@ export interface Loss {
   /** The output holds logits already. */
   readonly fromLogits: boolean;
   readonly ignoreIndex?: number;
+  /** @throws OptionError where an option does not fit an output of `n` numbers */
+  check?(n: number): void;
   record(run: Run, places: LossPlaces): void;
 }

@@ -52,10 +52,10 @@ export function meanAbsoluteError(options: CommonLossOptions = {}): Loss {
 
 /** d²/2 where |d| is at most `delta`, delta (|d| - delta/2) beyond. Default delta 1. */
 export function huber(options: CommonLossOptions & { delta?: number } = {}): Loss {
-  return regression("huber", options, { name: "delta", value: options.delta ?? 1 });
+  return regression("huber", options, { name: "delta", value: options?.delta ?? 1 });
 }
 
 /** d²/(2 beta) where |d| is below `beta`, |d| - beta/2 beyond. Default beta 1. */
 export function smoothL1(options: CommonLossOptions & { beta?: number } = {}): Loss {
-  return regression("smoothL1", options, { name: "beta", value: options.beta ?? 1 });
+  return regression("smoothL1", options, { name: "beta", value: options?.beta ?? 1 });
 }

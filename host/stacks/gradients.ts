@@ -1,4 +1,4 @@
-import type { Examples } from "../batches/examples.ts";
+import { checkFinite, type Examples } from "../batches/examples.ts";
 import { ShapeError } from "../core/errors.ts";
 import { gather } from "../core/rows.ts";
 import { count, shapeText, type Tensor, type TensorLike, toTensor } from "../core/tensor.ts";
@@ -27,12 +27,20 @@ function outputShape({ output }: Network, { count: B, steps }: Examples): number
   return [B, ...(output.sequence ? [steps] : []), output.features];
 }
 
-/** @throws ShapeError when a cotangent has not the output's shape */
-export function checkOutput(where: string, network: Network, examples: Examples, value: TensorLike): Float32Array {
+/** @throws ShapeError when a cotangent has not the output's shape, nor is flat and of its length */
+export function checkOutput(
+  where: string,
+  network: Network,
+  examples: Examples,
+  value: TensorLike,
+  allowNonFinite = false,
+): Float32Array {
   const shape = outputShape(network, examples);
   const g = toTensor(value, `${where}: outputGradient`);
-  if (g.data.length !== count(shape))
+  const flat = g.shape.length === 1 && g.data.length === count(shape);
+  if (!flat && shapeText(g.shape) !== shapeText(shape))
     throw new ShapeError(`${where}: expected outputGradient ${shapeText(shape)}, got ${shapeText(g.shape)}`);
+  if (!allowNonFinite) checkFinite(where, "outputGradient", g.data);
   return g.data;
 }
 
@@ -61,7 +69,7 @@ export function readGradients(
   const steps = output.port.sequence ? examples.steps : 1;
   const read = (address: number, shape: number[], time: number, stride: number): Tensor => {
     const data = new Float32Array(count(shape));
-    gather(data, 0, arena.f32, address >> 2, examples.count, time, data.length / (examples.count * time), stride);
+    gather(data, 0, arena.f32, address >>> 2, examples.count, time, data.length / (examples.count * time), stride);
     return { shape, data };
   };
   const outputs = read(output.address, outputShape(network, examples), steps, output.stride);
@@ -72,7 +80,7 @@ export function readGradients(
     loss += dot(state[i].data, g);
   });
   if (options.loss) {
-    const [sum, divisor] = arena.f64.subarray(recording.loss >> 3, (recording.loss >> 3) + 2);
+    const [sum, divisor] = arena.f64.subarray(recording.loss >>> 3, (recording.loss >>> 3) + 2);
     loss = options.loss.config.reduction === "mean" ? (divisor > 0 ? sum / divisor : 0) : sum;
   }
   const { sequence, features } = input.port;

@@ -138,6 +138,7 @@ export class Model {
     checkOptions("compile()", options, ["loss", "optimizer", "metrics"]);
     if (options?.loss === undefined) throw new OptionError('compile(): "loss" is missing');
     const loss = resolveLoss("compile()", options.loss);
+    loss.check?.(this.network.output.features);
     const optimizer = resolveOptimizer("compile()", options.optimizer ?? "adam");
     if (options.metrics !== undefined && !Array.isArray(options.metrics))
       throw new OptionError(`compile(): "metrics" must be an array, got ${shown(options.metrics)}`);
@@ -247,6 +248,7 @@ export class Model {
     const examples = checkExamples("predict()", this.door(false, options.allowNonFinite), { ...extras(options), x });
     const initialState = checkStates(network, "predict()", options.initialState, examples.count);
     this.idle("predict()");
+    if (!initialState) network.checkBatches("predict()", examples.count, batchSize);
     const { arena } = network.engine;
     const { sequence, features } = network.output;
     const steps = sequence ? examples.steps : 1;
@@ -262,7 +264,7 @@ export class Model {
         data,
         from * steps * features,
         arena.f32,
-        output.address >> 2,
+        output.address >>> 2,
         rows.length,
         steps,
         features,
@@ -296,7 +298,8 @@ export class Model {
     this.idle(where);
     return readGradients(network, examples, {
       loss: cotangents ? undefined : this.compiled(where).loss,
-      outputGradient: cotangents && checkOutput(where, network, examples, cotangents.outputGradient),
+      outputGradient:
+        cotangents && checkOutput(where, network, examples, cotangents.outputGradient, options.allowNonFinite),
       stateGradient: checkStates(network, where, cotangents?.stateGradient, B),
       initialState,
     });
@@ -331,6 +334,7 @@ export class Model {
 
   /** Stateful layers begin at zero again. */
   resetStates(): void {
+    this.network.checkAlive();
     this.network.resetStates();
   }
 
@@ -400,7 +404,7 @@ export class Model {
    * @param path a path or file: URL, in Node-like runtimes; elsewhere use `toBytes()`
    * @param options `{ training: true }` adds what `fit` needs to go on: moments, epoch, schedule
    */
-  save(path: string | URL, options: SaveOptions = {}): Promise<void> {
+  async save(path: string | URL, options: SaveOptions = {}): Promise<void> {
     this.network.checkAlive();
     return save(this, path, options);
   }

@@ -19,6 +19,7 @@ export async function evaluate(
   let any = false;
   for await (const { examples, rows } of batches) {
     signal?.throwIfAborted();
+    if (!any) trainer.network.checkBatches(where, examples.count, rows.length);
     any = true;
     scores.add(trainer.test(examples, rows), examples, rows);
     await pause();

@@ -1,5 +1,5 @@
 import { checkExamples, type Door, type Examples, type Extras } from "../batches/examples.ts";
-import { type BatchSource, isBatchSource, ownTargets, slices, sourced } from "../batches/source.ts";
+import { type BatchSource, checkBeside, isBatchSource, slices, sourced } from "../batches/source.ts";
 import { OptionError, ShapeError, StateError } from "../core/errors.ts";
 import { checkOptions, flag, integer, real, shown } from "../core/options.ts";
 import { permutation } from "../core/random.ts";
@@ -120,9 +120,11 @@ async function run(
   let examples: Examples | undefined;
   let validation: (() => Promise<Record<string, number>>) | undefined;
   if (!isBatchSource(x)) examples = checkExamples(where, door, { ...extras, x, y });
-  else if (y !== undefined) throw ownTargets(where, y);
-  else if (split > 0)
-    throw new OptionError(`${where}: "validationSplit" needs arrays; give "validationData" with a source of batches`);
+  else {
+    checkBeside(where, { y, ...extras });
+    if (split > 0)
+      throw new OptionError(`${where}: "validationSplit" needs arrays; give "validationData" with a source of batches`);
+  }
   let order = examples && Int32Array.from({ length: examples.count }, (_, i) => i);
   if (options.validationData !== undefined) {
     if (split > 0) throw new OptionError(`${where}: give "validationData" or "validationSplit", not both`);
@@ -135,9 +137,11 @@ async function run(
     order = order.subarray(0, kept);
     // As they were given: class weights are for training.
     const all = examples;
+    trainer.network.checkBatches(where, held.length, Math.max(batchSize, 256));
     validation = () => evaluate(trainer, where, slices(all, Math.max(batchSize, 256), held), signal);
   }
   examples &&= weighted(examples);
+  if (order) trainer.network.checkBatches(where, order.length, batchSize);
 
   const callbacks = [...(verbose ? [progress()] : []), ...(options.callbacks ?? [])];
   callbacks.sort((a, b) => Number(a.last ?? false) - Number(b.last ?? false));
@@ -156,9 +160,10 @@ async function run(
   const seed = typeof shuffle === "number" ? shuffle : model.network.seed;
   const pause = breathe();
   for (const callback of callbacks) await callback.onTrainBegin?.(context);
+  let goBack = trainer.snapshot();
   for (let epoch = initialEpoch + 1; epoch <= epochs && history.stopped === undefined; epoch++) {
     for (const callback of callbacks) await callback.onEpochBegin?.(epoch, context);
-    const goBack = trainer.snapshot();
+    const begun = trainer.snapshot();
     const scores = new Scores(trainer);
     const rate = trainer.rate;
     model.resetStates();
@@ -172,6 +177,8 @@ async function run(
       const { recording, loss, gradientNorm } = orBack(goBack, () =>
         trainer.step(own, rows, { where: `epoch ${epoch}, step ${batch}` }),
       );
+      // Finite weights may still have blown up: they are good once a step from them has found finite numbers.
+      if (batch === 1) goBack = begun;
       scores.add(recording, own, rows);
       for (const callback of callbacks) await callback.onBatchEnd?.(batch, { loss, gradientNorm }, context);
       await pause();
@@ -198,7 +205,7 @@ async function run(
   return history;
 }
 
-/** Where `run` finds that training has diverged, the model goes back to the end of the last whole epoch. */
+/** Where `run` finds that training has diverged, the model goes back to the begin of an epoch, where its numbers were good. */
 function orBack<T>(goBack: () => void, run: () => T): T {
   try {
     return run();
@@ -224,6 +231,7 @@ function validator(
       ? { x: data[0] as TensorLike, y: data[1] as TensorLike }
       : (data as { x: TensorLike; y: TensorLike } & Extras);
     const examples = checkExamples(where, door, { ...extras, x, y });
+    trainer.network.checkBatches(where, examples.count, batchSize);
     return () => evaluate(trainer, where, slices(examples, batchSize), signal);
   }
   return () => evaluate(trainer, where, sourced(where, door, data), signal);

@@ -55,7 +55,7 @@ export class Scores {
   add(recording: Recording, examples: Examples, rows: Int32Array): void {
     const { network, loss } = this.trainer;
     const { arena } = network.engine;
-    const at = recording.loss >> 3;
+    const at = recording.loss >>> 3;
     this.sum += arena.f64[at];
     this.divisor += arena.f64[at + 1];
     if (this.states.length) {
@@ -84,7 +84,7 @@ function predictions(
   const steps = port.sequence ? T : 1;
   const n = port.features;
   const yPred = { shape: [B * steps, n], data: new Float32Array(B * steps * n) };
-  gather(yPred.data, 0, arena.f32, address >> 2, B, steps, n, stride);
+  gather(yPred.data, 0, arena.f32, address >>> 2, B, steps, n, stride);
   const y = examples.y!;
   const width = y instanceof Int32Array ? 1 : n;
   const data = y instanceof Int32Array ? new Int32Array(B * steps) : new Float32Array(B * steps * n);
@@ -99,7 +99,7 @@ function predictions(
     weights = new Float32Array(B * steps);
     for (let b = 0; b < B; b++)
       for (let t = 0; t < steps; t++) {
-        const counts = mask ? arena.i32[(mask.address >> 2) + t * B + b] : 1;
+        const counts = mask ? arena.i32[(mask.address >>> 2) + t * B + b] : 1;
         const valid = ignored(b * steps + t) ? 0 : counts;
         weights[b * steps + t] = valid && (examples.weightsPer === "rows" ? examples.weights![rows[b] * steps + t] : 1);
       }
@@ -125,7 +125,7 @@ export class Trainer {
     const { f32 } = network.engine.arena;
     optimizer.slots.forEach((slot, i) => {
       const value = optimizer.initial?.[slot] ?? 0;
-      if (value) f32.fill(value, slots[i] >> 2, (slots[i] >> 2) + network.span);
+      if (value) f32.fill(value, slots[i] >>> 2, (slots[i] >>> 2) + network.span);
     });
     const plateau = typeof optimizer.learningRate === "object" && findPlateau(optimizer.learningRate);
     if (plateau) this.progress.plateau = plateauState();
@@ -170,7 +170,7 @@ export class Trainer {
       initialState: options.initialState,
       step: this.progress.step,
     });
-    const [sum, divisor] = [arena.f64[recording.loss >> 3], arena.f64[(recording.loss >> 3) + 1]];
+    const [sum, divisor] = [arena.f64[recording.loss >>> 3], arena.f64[(recording.loss >>> 3) + 1]];
     const value = this.reduction === "sum" ? sum : divisor > 0 ? sum / divisor : 0;
     const gradientNorm = this.norm();
     if (!(Number.isFinite(value) && Number.isFinite(gradientNorm))) {
@@ -231,7 +231,7 @@ export class Trainer {
     if (parameter) return parameter;
     for (const { layer, value } of recording.values) {
       const at = core.allFinite(value.address, value.rows * value.stride);
-      if (at >= 0) return `layer "${layer}" put out ${arena.f32[(value.address >> 2) + at]}`;
+      if (at >= 0) return `layer "${layer}" put out ${arena.f32[(value.address >>> 2) + at]}`;
     }
     if (!Number.isFinite(loss))
       return `the loss is ${loss} although layer "${recording.values.at(-1)?.layer}" put out finite numbers`;
@@ -256,7 +256,7 @@ export class Trainer {
     const out = new Map<string, { shape: readonly number[]; data: Float32Array }>();
     this.optimizer.slots.forEach((slot, i) => {
       for (const { name, shape, address } of this.network.params) {
-        const at = (this.spans.slots[i] + address - this.spans.params) >> 2;
+        const at = (this.spans.slots[i] + address - this.spans.params) >>> 2;
         out.set(`optimizer.${slot}.${name}`, { shape, data: f32.slice(at, at + count(shape)) });
       }
     });
@@ -268,7 +268,7 @@ export class Trainer {
     this.optimizer.slots.forEach((slot, i) => {
       for (const { name, address } of this.network.params) {
         const t = tensors.get(`optimizer.${slot}.${name}`);
-        if (t) f32.set(t.data, (this.spans.slots[i] + address - this.spans.params) >> 2);
+        if (t) f32.set(t.data, (this.spans.slots[i] + address - this.spans.params) >>> 2);
       }
     });
   }
@@ -315,11 +315,11 @@ export class Trainer {
     const { arena } = this.network.engine;
     const { params, slots, count: n } = this.spans;
     const spans = [params, ...slots];
-    const kept = spans.map((at) => arena.f32.slice(at >> 2, (at >> 2) + n));
+    const kept = spans.map((at) => arena.f32.slice(at >>> 2, (at >>> 2) + n));
     const progress = structuredClone(this.progress);
     return () => {
       spans.forEach((at, i) => {
-        arena.f32.set(kept[i], at >> 2);
+        arena.f32.set(kept[i], at >>> 2);
       });
       this.progress = structuredClone(progress);
       this.network.paramsChanged();

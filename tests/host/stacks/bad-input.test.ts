@@ -920,8 +920,8 @@ test("a compile without memory for it leaves the earlier one in place", async ()
 
 test("class weights of another width than the output are refused", async () => {
   const model = await classifier();
-  model.compile({ loss: categoricalCrossentropy({ classWeight: [1, 2] }) });
-  await unchanged(model, () => model.fit(x, y), OptionError, /"classWeight" has 2 numbers, the output has 3/);
+  const loss = categoricalCrossentropy({ classWeight: [1, 2] });
+  await unchanged(model, () => model.compile({ loss }), OptionError, /"classWeight" has 2 numbers, the output has 3/);
   model.dispose();
 });
 

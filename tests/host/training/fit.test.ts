@@ -14,6 +14,7 @@ import {
   type Model,
   meanSquaredError,
   type Optimizer,
+  OptionError,
   oneHot,
   progress,
   reduceOnPlateau,
@@ -595,6 +596,58 @@ test("one long-running call at a time", async () => {
   await refuses(() => model.trainOnBatch(x, y), StateError, /still running/);
   await running;
   await model.fit(x, y);
+  model.dispose();
+});
+
+test("weights that blew up but are finite are not what a diverging training goes back to", async () => {
+  const targets = randomTensor([N, 2], 1);
+  for (const learningRate of [1e30, 1e38])
+    for (const batchSize of [5, N]) {
+      const model = await sequential([gru(5), dense(2)], { inputShape: [null, I], seed: 1 });
+      model.compile({ loss: "meanSquaredError", optimizer: sgd({ learningRate, momentum: 0.9 }) });
+      const before = model.toBytes({ training: true });
+      await refuses(
+        () => model.fit(x, targets, { epochs: 5, batchSize }),
+        StateError,
+        // With one batch an epoch, the step that blew up was the whole epoch before.
+        batchSize === N ? /diverged at epoch 2, step 1: .*"(gru|dense)/ : /diverged at epoch 1, step 2/,
+      );
+      assert.equal(model.toBytes({ training: true }), before);
+      model.dispose();
+    }
+});
+
+test("stateful layers need batches of one size, said before anything runs", async () => {
+  const model = await sequential([gru(3, { stateful: true }), dense(1)], { inputShape: [null, I] });
+  model.compile({ loss: "meanSquaredError" });
+  const targets = randomTensor([N, 1], 1);
+  const before = model.toBytes({ training: true });
+  const uses = {
+    fit: () => model.fit(x, targets, { batchSize: 4 }),
+    validation: () =>
+      model.fit(samples(x, 0, 4), samples(targets, 0, 4), {
+        batchSize: 4,
+        validationData: [randomTensor([257, T, I], 1), randomTensor([257, 1], 1)],
+      }),
+    evaluate: () => model.evaluate(x, targets, { batchSize: 4 }),
+    predict: () => model.predict(x, { batchSize: 4 }),
+  };
+  for (const [name, use] of Object.entries(uses))
+    await refuses(use, ShapeError, /stateful layers need batches of one size; \d+ samples do not divide/, name);
+  assert.equal(model.toBytes({ training: true }), before);
+  await model.fit(samples(x, 0, 20), samples(targets, 0, 20), { batchSize: 4 });
+  model.resetStates();
+  assert.is((await model.predict(samples(x, 0, 20), { batchSize: 4 })).shape[0], 20);
+  model.dispose();
+});
+
+test("lengths, masks and weights beside a source are refused rather than ignored", async () => {
+  const model = await make();
+  for (const beside of [{ lengths: [1] }, { sampleWeight: [1] }, { mask: [[1]] }]) {
+    const message = new RegExp(`${Object.keys(beside)[0]} comes with the batches`);
+    await refuses(() => model.fit(() => batches(5), beside), OptionError, message);
+    await refuses(() => model.evaluate(() => batches(5), beside), OptionError, message);
+  }
   model.dispose();
 });
 
