@@ -17,7 +17,7 @@ export function copyIn(arena: Arena, recording: Recording, examples: Examples, r
   const steps = sequence ? T : 1;
   scatter(
     type === "tokens" ? arena.i32 : arena.f32,
-    input.address >> 2,
+    input.address >>> 2,
     examples.x,
     rows,
     steps,
@@ -25,7 +25,7 @@ export function copyIn(arena: Arena, recording: Recording, examples: Examples, r
     input.stride,
   );
   if (input.mask) {
-    const at = input.mask.address >> 2;
+    const at = input.mask.address >>> 2;
     const { lengths, mask } = examples;
     for (let b = 0; b < B; b++)
       for (let t = 0; t < T; t++) {
@@ -35,8 +35,8 @@ export function copyIn(arena: Arena, recording: Recording, examples: Examples, r
         if (!valid && type === "values")
           arena.f32.fill(
             0,
-            (input.address >> 2) + (t * B + b) * input.stride,
-            (input.address >> 2) + (t * B + b + 1) * input.stride,
+            (input.address >>> 2) + (t * B + b) * input.stride,
+            (input.address >>> 2) + (t * B + b + 1) * input.stride,
           );
       }
   }
@@ -46,7 +46,7 @@ export function copyIn(arena: Arena, recording: Recording, examples: Examples, r
     const width = labels ? 1 : targets.features;
     scatter(
       labels ? arena.i32 : arena.f32,
-      recording.targets >> 2,
+      recording.targets >>> 2,
       examples.y,
       rows,
       outputSteps,
@@ -58,7 +58,7 @@ export function copyIn(arena: Arena, recording: Recording, examples: Examples, r
     const width = examples.weightsPer === "rows" ? 1 : targets.features;
     scatter(
       arena.f32,
-      recording.weights >> 2,
+      recording.weights >>> 2,
       examples.weights,
       rows,
       outputSteps,

@@ -21,7 +21,7 @@ export class Window {
     const { f32 } = this.arena;
     if (this.memory !== f32) {
       this.memory = f32;
-      this.view = f32.subarray(this.address >> 2, (this.address >> 2) + this.count);
+      this.view = f32.subarray(this.address >>> 2, (this.address >>> 2) + this.count);
     }
     return this.view;
   }

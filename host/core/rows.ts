@@ -49,7 +49,7 @@ export function gather(
 /** Dense rows from padded ones. */
 export function readRows(arena: Arena, address: number, rows: number, n: number, stride: number): Float32Array {
   const out = new Float32Array(rows * n);
-  gather(out, 0, arena.f32, address >> 2, rows, 1, n, stride);
+  gather(out, 0, arena.f32, address >>> 2, rows, 1, n, stride);
   return out;
 }
 
@@ -63,5 +63,5 @@ export function writeRows(
   stride: number,
 ): void {
   for (let r = 0; r < rows; r++)
-    for (let i = 0; i < stride; i++) arena.f32[(address >> 2) + r * stride + i] = i < n ? values[r * n + i] : 0;
+    for (let i = 0; i < stride; i++) arena.f32[(address >>> 2) + r * stride + i] = i < n ? values[r * n + i] : 0;
 }

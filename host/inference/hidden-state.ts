@@ -48,7 +48,7 @@ export function writeStates(
 
 /** Zeros. */
 export function clearStates(arena: Arena, places: readonly StateRows[], rows: number): void {
-  for (const { address, stride } of places) arena.f32.fill(0, address >> 2, (address >> 2) + rows * stride);
+  for (const { address, stride } of places) arena.f32.fill(0, address >>> 2, (address >>> 2) + rows * stride);
 }
 
 function length(places: readonly StateRows[], rows: number): number {

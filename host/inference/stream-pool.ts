@@ -136,7 +136,7 @@ export class StreamPool {
       throw new StateError(`streamPool.push(): stream ${id} has a frame that waits; flush() first`);
     this.door.write(frame, this.frames + 4 * slot * this.frameStride);
     this.status[slot] = WAITING;
-    this.network.engine.arena.i32[(this.queue >> 2) + this.queued++] = slot;
+    this.network.engine.arena.i32[(this.queue >>> 2) + this.queued++] = slot;
   }
 
   /** Whether a stream has a frame that waits for a flush. */
@@ -162,7 +162,7 @@ export class StreamPool {
     }
     const { i32 } = network.engine.arena;
     for (let i = 0; i < queued; i++) {
-      const slot = i32[(queue >> 2) + i];
+      const slot = i32[(queue >>> 2) + i];
       status[slot] = OPEN;
       outputs.set(ids[slot], rows[i]);
     }
@@ -183,7 +183,7 @@ export class StreamPool {
     program.run();
     for (let i = 0; i < tables.length; i++)
       core.scatterRows(tables[i].address, states[i].final, index, B, tables[i].stride);
-    const at = output.address >> 2;
+    const at = output.address >>> 2;
     results.set(arena.f32.subarray(at, at + B * output.stride), from * output.stride);
   }
 
@@ -254,7 +254,7 @@ export class StreamPool {
   private drop(slot: number): void {
     if (this.status[slot] !== WAITING) return;
     const { i32 } = this.network.engine.arena;
-    const first = this.queue >> 2;
+    const first = this.queue >>> 2;
     const at = i32.indexOf(slot, first);
     i32.copyWithin(at, at + 1, first + this.queued--);
     this.status[slot] = OPEN;

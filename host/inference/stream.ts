@@ -57,7 +57,7 @@ export class Stream {
     if (this.dense) result.set(this.output.f32);
     else {
       const { address, stride } = recording.output;
-      gather(result, 0, network.engine.arena.f32, address >> 2, this.batch, 1, network.output.features, stride);
+      gather(result, 0, network.engine.arena.f32, address >>> 2, this.batch, 1, network.output.features, stride);
     }
     return result;
   }

@@ -33,7 +33,7 @@ export function adagrad(options: AdagradOptions = {}): Optimizer {
     slots: ["sum"],
     initial: { sum: initialAccumulator },
     update(core, { f32 }, { params, grads, slots, settings, count }, rate, t) {
-      f32.set([rate / (1 + (t - 1) * learningRateDecay), epsilon, weightDecay], settings >> 2);
+      f32.set([rate / (1 + (t - 1) * learningRateDecay), epsilon, weightDecay], settings >>> 2);
       core.adagrad(params, slots[0], grads, count, settings);
     },
   };

@@ -31,7 +31,7 @@ function make(name: "adam" | "adamW", options: AdamOptions): Optimizer {
     config: { ...shared.config, beta1, beta2, epsilon, weightDecay, amsgrad },
     slots: amsgrad ? ["m", "v", "vMax"] : ["m", "v"],
     update(core, { f32 }, { params, grads, slots, settings, count }, rate, t) {
-      const at = settings >> 2;
+      const at = settings >>> 2;
       f32[at] = rate / (1 - pow(beta1, t));
       f32[at + 1] = beta1;
       f32[at + 2] = 1 - beta1;

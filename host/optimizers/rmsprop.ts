@@ -38,7 +38,7 @@ export function rmsprop(options: RmspropOptions = {}): Optimizer {
     update(core, { f32 }, spans, rate) {
       const { params, grads, settings, count } = spans;
       const slot = (name: string) => spans.slots[slots.indexOf(name)] ?? 0;
-      f32.set([rate, rho, 1 - rho, epsilon, momentum, weightDecay], settings >> 2);
+      f32.set([rate, rho, 1 - rho, epsilon, momentum, weightDecay], settings >>> 2);
       core.rmsprop(params, slot("v"), slot("average"), slot("velocity"), grads, count, settings);
     },
   };

@@ -35,7 +35,7 @@ export function sgd(options: SgdOptions = {}): Optimizer {
     config: { ...shared.config, momentum, dampening, nesterov, weightDecay },
     slots: momentum ? ["velocity"] : [],
     update(core, { f32 }, { params, grads, slots, settings, count }, rate, t) {
-      f32.set([rate, momentum, 1 - dampening, nesterov ? 1 : 0, weightDecay, t === 1 ? 1 : 0], settings >> 2);
+      f32.set([rate, momentum, 1 - dampening, nesterov ? 1 : 0, weightDecay, t === 1 ? 1 : 0], settings >>> 2);
       core.sgd(params, slots[0] ?? 0, grads, count, settings);
     },
   };

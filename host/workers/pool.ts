@@ -80,7 +80,7 @@ export class Pool {
 
   private get control(): Int32Array {
     const { address } = this.block;
-    return this.arena.i32.subarray(address >> 2, (address >> 2) + WORDS);
+    return this.arena.i32.subarray(address >>> 2, (address >>> 2) + WORDS);
   }
 
   /** Starts the workers; they report when they are up, and nobody waits for them. */
