@@ -1,4 +1,4 @@
-import { addRows } from "./pack";
+import { addRows, transpose4 } from "./pack";
 import { at, broadcast, bytes, madd, pad8 } from "./simd";
 
 /**
@@ -162,13 +162,7 @@ export function packRows4(packed: usize, x: usize, rows: i32, k: i32, xRow: usiz
   for (let i = 0; i < rows; i += 4) {
     let p = packed;
     for (let q = x, end = x + bytes(k); q < end; q += 16) {
-      const a = v128.load(q), b = v128.load(q + xRow), c = v128.load(q + 2 * xRow), d = v128.load(q + 3 * xRow);
-      const ab = v128.shuffle<f32>(a, b, 0, 4, 1, 5), cd = v128.shuffle<f32>(c, d, 0, 4, 1, 5);
-      const ab2 = v128.shuffle<f32>(a, b, 2, 6, 3, 7), cd2 = v128.shuffle<f32>(c, d, 2, 6, 3, 7);
-      v128.store(p, v128.shuffle<f32>(ab, cd, 0, 1, 4, 5));
-      v128.store(p, v128.shuffle<f32>(ab, cd, 2, 3, 6, 7), 16);
-      v128.store(p, v128.shuffle<f32>(ab2, cd2, 0, 1, 4, 5), 32);
-      v128.store(p, v128.shuffle<f32>(ab2, cd2, 2, 3, 6, 7), 48);
+      transpose4(p, q, 16, xRow);
       p += 64;
     }
     // What lies beyond k is overwritten by the next group.

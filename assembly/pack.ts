@@ -28,8 +28,8 @@ export function packPanels(
         }
       } else if (rowStride == 1) {
         for (; i + 4 <= rows; i += 4) {
-          transpose4(panel + bytes(i << 3), source + bytes(i), columnBytes);
-          transpose4(panel + bytes(i << 3) + 16, source + bytes(i) + (columnBytes << 2), columnBytes);
+          transpose4(panel + bytes(i << 3), source + bytes(i), 32, columnBytes);
+          transpose4(panel + bytes(i << 3) + 16, source + bytes(i) + (columnBytes << 2), 32, columnBytes);
         }
       }
     }
@@ -45,15 +45,16 @@ export function packPanels(
   }
 }
 
-/** Four columns of four, `columnBytes` apart, written as four rows of a panel (32 bytes apart). */
-function transpose4(packed: usize, x: usize, columnBytes: usize): void {
-  const a = v128.load(x), b = v128.load(x + columnBytes), c = v128.load(x + 2 * columnBytes), d = v128.load(x + 3 * columnBytes);
+/** Four vectors of four, `from` bytes apart, transposed into four vectors `to` bytes apart. */
+// @ts-ignore: decorator
+@inline export function transpose4(y: usize, x: usize, to: usize, from: usize): void {
+  const a = v128.load(x), b = v128.load(x + from), c = v128.load(x + 2 * from), d = v128.load(x + 3 * from);
   const ab = v128.shuffle<f32>(a, b, 0, 4, 1, 5), cd = v128.shuffle<f32>(c, d, 0, 4, 1, 5);
   const ab2 = v128.shuffle<f32>(a, b, 2, 6, 3, 7), cd2 = v128.shuffle<f32>(c, d, 2, 6, 3, 7);
-  v128.store(packed, v128.shuffle<f32>(ab, cd, 0, 1, 4, 5));
-  v128.store(packed, v128.shuffle<f32>(ab, cd, 2, 3, 6, 7), 32);
-  v128.store(packed, v128.shuffle<f32>(ab2, cd2, 0, 1, 4, 5), 64);
-  v128.store(packed, v128.shuffle<f32>(ab2, cd2, 2, 3, 6, 7), 96);
+  v128.store(y, v128.shuffle<f32>(ab, cd, 0, 1, 4, 5));
+  v128.store(y + to, v128.shuffle<f32>(ab, cd, 2, 3, 6, 7));
+  v128.store(y + 2 * to, v128.shuffle<f32>(ab2, cd2, 0, 1, 4, 5));
+  v128.store(y + 3 * to, v128.shuffle<f32>(ab2, cd2, 2, 3, 6, 7));
 }
 
 /** One dense row, zeros after n up to a multiple of 8. `x` 0: all zeros. */
