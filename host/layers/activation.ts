@@ -1,7 +1,7 @@
 import { ShapeError } from "../core/errors.ts";
 import { checkOptions } from "../core/options.ts";
 import { type Activation, type ResolvedActivation, resolveActivation } from "./activations.ts";
-import type { Layer, Run, Value } from "./layer.ts";
+import { type Layer, passGradient, type Run, type Value } from "./layer.ts";
 import { checkName } from "./name.ts";
 
 /**
@@ -25,14 +25,9 @@ export function activation(of: Activation, options: { name?: string } = {}): Lay
         output: input,
         forward: (run, [x]) => activate(run, resolved, x, false),
         backward(run, [x], y) {
+          if (y.fused || resolved.name === "linear") return passGradient(run, x, y);
           const dx = run.gradient(x);
-          if (!dx) return;
-          const { k } = run;
-          if (y.fused || resolved.name === "linear") {
-            const copy = x.rows * x.stride;
-            if (dx.accumulate) k.addTo(dx.address, y.gradient!, copy);
-            else k.copyRows(dx.address, y.gradient!, 1, copy, 0, 0);
-          } else derivative(run, resolved, dx.address, y, dx.accumulate);
+          if (dx) derivative(run, resolved, dx.address, y, dx.accumulate);
         },
       };
     },

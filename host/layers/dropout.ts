@@ -1,7 +1,7 @@
 import { ShapeError } from "../core/errors.ts";
 import { checkOptions, real } from "../core/options.ts";
 import { random } from "../core/random.ts";
-import type { Layer } from "./layer.ts";
+import { type Layer, passGradient } from "./layer.ts";
 import { checkName } from "./name.ts";
 
 /**
@@ -35,13 +35,9 @@ export function dropout(rate: number, options: { name?: string } = {}): Layer {
           return { ...x, address: y, gradient: undefined, logits: undefined, state: undefined, saved: { through: 0 } };
         },
         backward(run, [x], y) {
+          if (y.saved.through) return passGradient(run, x, y);
           const dx = run.gradient(x);
-          if (!dx) return;
-          const size = x.rows * x.stride;
-          if (!y.saved.through)
-            run.k.dropout(dx.address, y.gradient!, x.rows, n, x.stride, 0, rate, key, run.step, dx.accumulate);
-          else if (dx.accumulate) run.k.addTo(dx.address, y.gradient!, size);
-          else run.k.copyRows(dx.address, y.gradient!, 1, size, 0, 0);
+          if (dx) run.k.dropout(dx.address, y.gradient!, x.rows, n, x.stride, 0, rate, key, run.step, dx.accumulate);
         },
       };
     },

@@ -165,3 +165,12 @@ export interface Layer {
 export function padded(features: number): number {
   return (features + 7) & ~7;
 }
+
+/** Backward of a layer that passes its input through: dx is dy, or gets it added. */
+export function passGradient(run: Run, x: Value, y: Value): void {
+  const dx = run.gradient(x);
+  if (!dx) return;
+  const count = x.rows * x.stride;
+  if (dx.accumulate) run.k.addTo(dx.address, y.gradient!, count);
+  else run.k.copyRows(dx.address, y.gradient!, 1, count, 0, 0);
+}
