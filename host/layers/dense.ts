@@ -58,7 +58,7 @@ export function dense(units: number, options: DenseOptions = {}): Layer {
         (k, at) => k.densePackTransposed(at, kernel.address, I, N),
         true,
       );
-      const output: Port = { features: N, sequence: input.sequence, type: "values" };
+      const output: Port = { features: N, sequence: input.sequence, steps: input.steps, type: "values" };
       return {
         output,
         forward(run, [x]) {

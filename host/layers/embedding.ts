@@ -43,7 +43,7 @@ export function embedding(tokens: number, units: number, options: EmbeddingOptio
       if (input.type !== "tokens")
         throw new ShapeError(`layer "${b.name}": expected tokens [batch, time], got ${input.features} numbers`);
       const table = b.param("embeddings", [tokens, units], embeddingsInitializer);
-      const output: Port = { features: units, sequence: input.sequence, type: "values" };
+      const output: Port = { features: units, sequence: input.sequence, steps: input.steps, type: "values" };
       const stride = padded(units);
       return {
         output,

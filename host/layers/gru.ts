@@ -2,7 +2,7 @@ import { ShapeError } from "../core/errors.ts";
 import { checkOptions, flag, integer } from "../core/options.ts";
 import { type Activation, resolveActivation } from "./activations.ts";
 import { type Initializer, initializerConfig } from "./initializers.ts";
-import { type Layer, type Mask, type Port, padded, type Run } from "./layer.ts";
+import { type Layer, type Mask, type Port, padded, type Run, stepsOf } from "./layer.ts";
 import { checkName } from "./name.ts";
 
 export interface GruOptions {
@@ -129,7 +129,12 @@ export function gru(units: number, options: GruOptions = {}): Layer {
         (k, at) => k.gruPackTransposed(at, kernel.address, recurrent.address, I, H, form),
         true,
       );
-      const output: Port = { features: H, sequence: returnSequences, type: "values" };
+      const output: Port = {
+        features: H,
+        sequence: returnSequences,
+        steps: returnSequences ? input.steps : null,
+        type: "values",
+      };
 
       return {
         output,
@@ -137,7 +142,8 @@ export function gru(units: number, options: GruOptions = {}): Layer {
         stateful,
         unstreamable: goBackwards ? "goBackwards reads the sequence from its end" : undefined,
         forward(run, [x]) {
-          const { T, B } = run;
+          const { B } = run;
+          const T = stepsOf(run, x);
           const step = B * Hp;
           const mask = x.mask?.address ?? 0;
           const holes = x.mask?.dialect === "holes";
@@ -177,13 +183,14 @@ export function gru(units: number, options: GruOptions = {}): Layer {
             address: written ? y : returnSequences ? states : final,
             rows: returnSequences ? T * B : B,
             stride: Hp,
-            mask: returnSequences ? (goBackwards ? reversed(run, x.mask) : x.mask) : undefined,
+            mask: returnSequences ? (goBackwards ? reversed(run, T, x.mask) : x.mask) : undefined,
             saved: { h, gates, activations, flags, written: written ? 1 : 0 },
             state: { layer: b.name, units: H, stride: Hp, initial, final },
           };
         },
         backward(run, [x], y) {
-          const { T, B } = run;
+          const { B } = run;
+          const T = stepsOf(run, x);
           const { h, gates, activations, flags, written } = y.saved;
           const step = B * Hp;
           const dh = run.saved("state gradient", step);
@@ -239,7 +246,7 @@ export function gru(units: number, options: GruOptions = {}): Layer {
 }
 
 /** A mask in reading order, as outputs of goBackwards are: padding at the end has become padding at the beginning. */
-function reversed({ k, T, B, mask }: Run, given: Mask | undefined): Mask | undefined {
+function reversed({ k, B, mask }: Run, T: number, given: Mask | undefined): Mask | undefined {
   if (!given) return undefined;
   const address = mask("mask, reversed", T * B);
   k.copyRows(address, given.address + 4 * (T - 1) * B, T, B, B, -B);

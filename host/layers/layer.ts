@@ -13,6 +13,8 @@ export interface Port {
   readonly features: number;
   /** With a time axis: [batch, time, features]; without: [batch, features]. */
   readonly sequence: boolean;
+  /** Steps of every sequence where the model fixes them; null: any number, or no time axis. */
+  readonly steps: number | null;
   /** "tokens" are i32 indices, [batch, time] or [batch]; then `features` is 1. */
   readonly type: "values" | "tokens";
 }
@@ -99,7 +101,6 @@ export interface Builder {
 export interface Run {
   readonly core: Exports;
   readonly k: Recorder;
-  readonly T: number;
   readonly B: number;
   /** "train": dropout and everything kept for backward; "gradients": without dropout. */
   readonly mode: "train" | "gradients" | "predict" | "stream";
@@ -159,6 +160,11 @@ export interface Layer {
   /** It reads tokens rather than numbers. */
   readonly readsTokens?: boolean;
   build(builder: Builder, inputs: readonly Port[]): BuiltLayer;
+}
+
+/** Time steps of a value in a run; 1 without a time axis. */
+export function stepsOf(run: Run, { rows }: Value): number {
+  return rows / run.B;
 }
 
 /** Columns of a row of activations: 8, the width of a packed panel, so that no product has a column tail. */

@@ -78,12 +78,12 @@ export class Model {
 
   /** Per sample; null is any length. */
   get outputShape(): (number | null)[] {
-    const { sequence, features } = this.network.output;
-    return sequence ? [this.steps, features] : [features];
+    const { sequence, steps, features } = this.network.output;
+    return sequence ? [steps, features] : [features];
   }
 
   private get steps(): number | null {
-    return this.network.inputs[0].sequence ? (this.inputShape[0] ?? null) : null;
+    return this.network.inputs[0].steps;
   }
 
   private get tokens(): number | undefined {

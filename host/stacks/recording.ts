@@ -130,7 +130,6 @@ function lay(network: Network, request: Request, bases: readonly number[]): Reco
   const run: Run = {
     core,
     k,
-    T,
     B,
     mode,
     threads: network.engine.info.threads,

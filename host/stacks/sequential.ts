@@ -25,7 +25,12 @@ export function inputPort(where: string, shape: unknown, tokens: boolean): Port 
   const sequence = shape.length === rank[1];
   if (sequence && shape[0] !== null) integer(where, "inputShape[0] (time)", shape[0], 1, 2 ** 24);
   if (!tokens) integer(where, `inputShape[${shape.length - 1}] (features)`, shape[shape.length - 1], 1, 2 ** 20);
-  return { features: tokens ? 1 : (shape[shape.length - 1] as number), sequence, type: tokens ? "tokens" : "values" };
+  return {
+    features: tokens ? 1 : (shape[shape.length - 1] as number),
+    sequence,
+    steps: sequence ? (shape[0] as number | null) : null,
+    type: tokens ? "tokens" : "values",
+  };
 }
 
 /** Names as in Keras: gru, gru_1, gru_2... */

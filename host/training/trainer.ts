@@ -79,9 +79,9 @@ function predictions(
   ignoreIndex: number | undefined,
 ) {
   const { arena } = network.engine;
-  const { T, B } = recording.request;
-  const { port, address, stride, mask } = recording.output;
-  const steps = port.sequence ? T : 1;
+  const { B } = recording.request;
+  const { port, address, stride, mask, rows: outputRows } = recording.output;
+  const steps = outputRows / B;
   const n = port.features;
   const yPred = { shape: [B * steps, n], data: new Float32Array(B * steps * n) };
   gather(yPred.data, 0, arena.f32, address >>> 2, B, steps, n, stride);
