@@ -49,7 +49,13 @@ let settings: Settings = {};
 let engine: Promise<Engine> | undefined;
 let loaded: Engine | undefined;
 
+/** Natively where there is a way, which takes 0.1 ms of a start instead of 3. */
 function decode(base64: string): Uint8Array<ArrayBuffer> {
+  const { fromBase64 } = Uint8Array as { fromBase64?: (text: string) => Uint8Array<ArrayBuffer> };
+  if (fromBase64) return fromBase64.call(Uint8Array, base64);
+  // Node and Bun: a view into a pool of theirs, of which WebAssembly reads the bytes that belong to it.
+  const { Buffer } = globalThis as { Buffer?: { from(text: string, encoding: "base64"): Uint8Array<ArrayBuffer> } };
+  if (Buffer) return Buffer.from(base64, "base64");
   const text = atob(base64);
   const bytes = new Uint8Array(text.length);
   for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
@@ -158,9 +164,10 @@ async function load(): Promise<Engine> {
     if (fast.core.fuses()) return fast;
     return start(decode(binaries.plain), "plain", "relaxed SIMD does not fuse here");
   }
-  const plain = decode(binaries.plain);
-  if (!WebAssembly.validate(plain)) throw new StateError("this runtime has no WebAssembly SIMD, which gruvy needs");
-  return start(plain, "plain", "this runtime has no relaxed SIMD");
+  return start(decode(binaries.plain), "plain", "this runtime has no relaxed SIMD").catch((error) => {
+    if (!(error instanceof WebAssembly.CompileError)) throw error;
+    throw new StateError("this runtime has no WebAssembly SIMD, which gruvy needs");
+  });
 }
 
 /** The engine, started at the first call. */

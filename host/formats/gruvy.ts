@@ -263,9 +263,10 @@ function floats(name: string, tensor: StoredTensor | undefined, shape: readonly 
 }
 
 function checkFinite(name: string, data: Float32Array): void {
+  // Searches of the engine's own: a loop would run cold, 3 ms of a start for 25,000 weights.
+  if (!(data.includes(Number.NaN) || data.includes(Infinity) || data.includes(-Infinity))) return;
   const bad = data.findIndex((v) => v - v !== 0);
-  if (bad >= 0)
-    throw new FormatError(`loadModel(): "${name}" has ${data[bad]} at position ${bad}; expected finite numbers`);
+  throw new FormatError(`loadModel(): "${name}" has ${data[bad]} at position ${bad}; expected finite numbers`);
 }
 
 function compile(model: Model, { compile: saved }: Header): void {
