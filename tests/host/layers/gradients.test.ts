@@ -98,9 +98,9 @@ async function check(what: string, problem: Problem): Promise<void> {
     shape: weightShape,
     data: Float32Array.from({ length: weightShape.reduce((a, b) => a * b, 1) }, () => 0.1 + next()),
   };
-  const recurrent = model.network.nodes.filter((node) => node.built.units);
+  const { states } = model.network;
   const initialState = problem.initialState
-    ? recurrent.map((node, i) => randomTensor([batch, node.built.units!], seed + 10 + i))
+    ? states.map(({ units }, i) => randomTensor([batch, units], seed + 10 + i))
     : undefined;
   const got = await model.gradients(x, y, { lengths, mask, sampleWeight, initialState });
 
@@ -109,8 +109,8 @@ async function check(what: string, problem: Problem): Promise<void> {
   const point = {
     parameters: Object.fromEntries(Object.entries(weights).map(([k, t]) => [k, Float64Array.from(t.data)])),
     x: Float64Array.from(x.data),
-    states: recurrent.map((node, i) =>
-      initialState ? Float64Array.from(initialState[i].data) : new Float64Array(batch * node.built.units!),
+    states: states.map(({ units }, i) =>
+      initialState ? Float64Array.from(initialState[i].data) : new Float64Array(batch * units),
     ),
   };
   const run = () =>
@@ -148,7 +148,7 @@ async function check(what: string, problem: Problem): Promise<void> {
   const expected = run();
   close(got.outputs.data, expected.outputs, 3e-6, `${what}: outputs`);
   close([got.loss], [value()], 3e-6, `${what}: loss`, 1e-6);
-  assert.equal(got.state.length, recurrent.length, `${what}: states`);
+  assert.equal(got.state.length, states.length, `${what}: states`);
   for (const [i, state] of got.state.entries()) close(state.data, expected.states[i], 3e-6, `${what}: state ${i}`);
   // Of sums of a few dozen float32 products through a few layers; central differences are good to 1e-9.
   const tolerance = 2e-5;

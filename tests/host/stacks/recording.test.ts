@@ -165,7 +165,7 @@ test("no result reads memory that nobody has written: NaN everywhere before a ru
       model.compile({ loss: "meanSquaredError" });
       const shape = [3, ...(model.outputShape.length > 1 ? [4] : []), model.outputShape.at(-1)!];
       const y = randomTensor(shape, 9);
-      const units = model.network.nodes.flatMap((node) => node.built.units ?? []);
+      const units = model.network.states.map((state) => state.units);
       const initialState = units.map((n, i) => randomTensor([3, n], i));
       const run = async () => {
         const poison = () => {
