@@ -104,6 +104,7 @@ export function gru(units: number, options: GruOptions = {}): Layer {
       recurrentInitializer,
       biasInitializer,
     },
+    directed: (changed) => gru(units, { ...options, ...changed }),
     build(b, [input]) {
       if (!input.sequence || input.type === "tokens")
         throw new ShapeError(

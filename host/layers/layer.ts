@@ -35,6 +35,8 @@ export interface Value {
   fused?: boolean;
   /** What the layer's forward left for its backward: addresses by name. */
   saved: Record<string, number>;
+  /** Of a layer around others: what those gave. */
+  readonly parts?: readonly Value[];
   /** Where the states of a recurrent layer begin and end. */
   readonly states?: readonly StatePlace[];
 }
@@ -163,6 +165,8 @@ export interface Layer {
   readonly config: { readonly [option: string]: Json };
   /** It reads tokens rather than numbers. */
   readonly readsTokens?: boolean;
+  /** Of recurrent layers: the same as a direction of `bidirectional`, these options changed. */
+  directed?(options: { readonly goBackwards: boolean; readonly zeroOutputForMask: boolean }): Layer;
   build(builder: Builder, inputs: readonly Port[]): BuiltLayer;
 }
 
