@@ -2,6 +2,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {
   activation,
+  bidirectional,
   binaryCrossentropy,
   categoricalCrossentropy,
   dense,
@@ -207,6 +208,25 @@ for (const [name, options] of Object.entries(GRUS))
     }
   });
 
+for (const merge of ["concat", "sum", "mul", "average"] as const)
+  test(`gradients of a bidirectional gru: ${merge}`, async () => {
+    const base = { features: 3, batch: 3, steps: 4, loss: meanSquaredError() };
+    const two = (units: number, options: GruOptions) => bidirectional(gru(units, options), { merge });
+    for (const [how, extra] of Object.entries({
+      "initial states, lengths": { initialState: true, lengths: LENGTHS },
+      "initial states, holes": { initialState: true, mask: MASK },
+    })) {
+      await check(`${merge}, ${how}, last`, { ...base, ...extra, layers: [two(3, {}), dense(2)] });
+      await check(`${merge}, ${how}, sequence`, {
+        ...base,
+        ...extra,
+        layers: [two(3, { returnSequences: true }), two(2, { returnSequences: true, resetAfter: false })],
+      });
+    }
+    const backwardLayer = gru(merge === "concat" ? 2 : 3, { goBackwards: true, resetAfter: false, useBias: false });
+    await check(`${merge}, two kinds`, { ...base, layers: [bidirectional(gru(3), { merge, backwardLayer })] });
+  });
+
 test("gradients at odd sizes, one step, one sample", async () => {
   const loss = meanSquaredError();
   for (const [batch, steps, features, units] of [
@@ -219,6 +239,19 @@ test("gradients at odd sizes, one step, one sample", async () => {
     for (const resetAfter of [true, false])
       await check(`${batch} x ${steps} x ${features} x ${units}`, {
         layers: [gru(units, { returnSequences: true, resetAfter }), gru(2), dense(1)],
+        features,
+        batch,
+        steps,
+        loss,
+      });
+  for (const [batch, steps, features, units] of [
+    [1, 1, 1, 1],
+    [3, 7, 1, 9],
+    [17, 3, 7, 3],
+  ])
+    for (const returnSequences of [true, false])
+      await check(`bidirectional ${batch} x ${steps} x ${features} x ${units}`, {
+        layers: [bidirectional(gru(units, { returnSequences })), dense(1)],
         features,
         batch,
         steps,
