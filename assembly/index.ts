@@ -15,6 +15,7 @@ export { maxAbsolute, sumOfAbsolutes, sumOfSquares } from "./reductions";
 export { activate, activateBackward } from "./activations";
 export { logSoftmax, logSoftmaxBackward, softmax, softmaxBackward } from "./softmax";
 export { layerNorm, layerNormBackward, layerNormBackwardParameters } from "./layer-norm";
+export { mergeDirections, mergeDirectionsBackward } from "./bidirectional";
 export { embedding, embeddingBackward } from "./embedding";
 export { randomWords } from "./random";
 export { dropout, dropoutMask } from "./dropout";

@@ -15,6 +15,7 @@ export type { Stream, StreamOptions } from "./inference/stream.ts";
 export type { StreamPool, StreamPoolOptions } from "./inference/stream-pool.ts";
 export { activation } from "./layers/activation.ts";
 export type { Activation, ActivationName } from "./layers/activations.ts";
+export { type BidirectionalOptions, bidirectional } from "./layers/bidirectional.ts";
 export { type DenseOptions, dense } from "./layers/dense.ts";
 export { dropout } from "./layers/dropout.ts";
 export { type EmbeddingOptions, embedding } from "./layers/embedding.ts";

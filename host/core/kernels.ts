@@ -53,6 +53,8 @@ export const KERNELS = [
   "maskRows",
   "maskRowsBackward",
   "maskTokens",
+  "mergeDirections",
+  "mergeDirectionsBackward",
   "packPanels",
   "packRow",
   "randomWords",

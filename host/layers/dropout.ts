@@ -28,11 +28,13 @@ export function dropout(rate: number, options: { name?: string } = {}): Layer {
       return {
         output: input,
         forward(run, [x]) {
-          if (run.mode !== "train" || rate === 0)
-            return { ...x, gradient: undefined, logits: undefined, state: undefined, saved: { through: 1 } };
-          const y = run.saved("y", x.rows * x.stride);
-          run.k.dropout(y, x.address, x.rows, n, x.stride, 0, rate, key, run.step, 0);
-          return { ...x, address: y, gradient: undefined, logits: undefined, state: undefined, saved: { through: 0 } };
+          // A value of its own, with nothing of what the input is besides: no logits, no states.
+          const { port, rows, stride, mask } = x;
+          const y = { port, rows, stride, mask };
+          if (run.mode !== "train" || rate === 0) return { ...y, address: x.address, saved: { through: 1 } };
+          const address = run.saved("y", rows * stride);
+          run.k.dropout(address, x.address, rows, n, stride, 0, rate, key, run.step, 0);
+          return { ...y, address, saved: { through: 0 } };
         },
         backward(run, [x], y) {
           if (y.saved.through) return passGradient(run, x, y);

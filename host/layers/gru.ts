@@ -104,6 +104,7 @@ export function gru(units: number, options: GruOptions = {}): Layer {
       recurrentInitializer,
       biasInitializer,
     },
+    directed: (changed) => gru(units, { ...options, ...changed }),
     build(b, [input]) {
       if (!input.sequence || input.type === "tokens")
         throw new ShapeError(
@@ -138,7 +139,7 @@ export function gru(units: number, options: GruOptions = {}): Layer {
 
       return {
         output,
-        units: H,
+        states: [{ name: b.name, units: H }],
         stateful,
         unstreamable: goBackwards ? "goBackwards reads the sequence from its end" : undefined,
         forward(run, [x]) {
@@ -171,7 +172,7 @@ export function gru(units: number, options: GruOptions = {}): Layer {
             : 0;
           const initial = inPlace || !goBackwards ? h : h + 4 * T * step;
           const final = inPlace || goBackwards ? h : h + 4 * T * step;
-          const given = run.initialState(b.name, Hp);
+          const given = run.initialState(b.name);
           if (given !== undefined) run.k.copyRows(initial, given, B, Hp, Hp, Hp);
           else if (!streamed) run.k.zero(initial, step);
           const operands = [h, gates, y, x.address, packed.address, mask, activations] as const;
@@ -185,7 +186,7 @@ export function gru(units: number, options: GruOptions = {}): Layer {
             stride: Hp,
             mask: returnSequences ? (goBackwards ? reversed(run, T, x.mask) : x.mask) : undefined,
             saved: { h, gates, activations, flags, written: written ? 1 : 0 },
-            state: { layer: b.name, units: H, stride: Hp, initial, final },
+            states: [{ name: b.name, units: H, stride: Hp, initial, final }],
           };
         },
         backward(run, [x], y) {
@@ -238,7 +239,7 @@ export function gru(units: number, options: GruOptions = {}): Layer {
             core.gruGradientsPanels(H),
             0,
           );
-          if (y.state) y.state.gradient = dh;
+          y.states![0].gradient = dh;
         },
       };
     },

@@ -1,6 +1,7 @@
 import { FormatError } from "../core/errors.ts";
 import { activation } from "./activation.ts";
 import type { Activation } from "./activations.ts";
+import { bidirectional } from "./bidirectional.ts";
 import { dense } from "./dense.ts";
 import { dropout } from "./dropout.ts";
 import { embedding } from "./embedding.ts";
@@ -20,6 +21,8 @@ const without = (config: Config, ...names: string[]): never =>
 /** Every layer, made again from its config; a new one is a row here. */
 const layers: Readonly<Record<string, (config: Config) => Layer>> = {
   gru: (c) => gru(c.units as number, without(c, "units")),
+  bidirectional: ({ layer, backwardLayer, ...c }) =>
+    bidirectional(inner(layer), without({ ...c, backwardLayer: backwardLayer && inner(backwardLayer) })),
   dense: (c) => dense(c.units as number, without(c, "units")),
   embedding: (c) => embedding(c.tokens as number, c.units as number, without(c, "tokens", "units")),
   dropout: (c) => dropout(c.rate as number, without(c, "rate")),
@@ -28,8 +31,16 @@ const layers: Readonly<Record<string, (config: Config) => Layer>> = {
   masking: (c) => masking(without(c)),
 };
 
+/** A layer in the config of a layer around it. */
+function inner(saved: unknown): Layer {
+  const { type, config } = (saved ?? {}) as { type?: unknown; config?: unknown };
+  if (typeof type !== "string" || typeof config !== "object" || config === null)
+    throw new FormatError("a layer around another one without its type and config");
+  return layerFromConfig(type, undefined, config as Config);
+}
+
 /** @throws FormatError for a type that this version does not have */
-export function layerFromConfig(type: string, name: string, config: Config): Layer {
+export function layerFromConfig(type: string, name: string | undefined, config: Config): Layer {
   if (!Object.hasOwn(layers, type))
     throw new FormatError(
       `unknown layer type ${JSON.stringify(type).slice(0, 60)}; this version has ${Object.keys(layers).join(", ")}`,

@@ -35,8 +35,10 @@ export interface Value {
   fused?: boolean;
   /** What the layer's forward left for its backward: addresses by name. */
   saved: Record<string, number>;
-  /** Initial and final state of a recurrent layer. */
-  state?: StatePlace;
+  /** Of a layer around others: what those gave. */
+  readonly parts?: readonly Value[];
+  /** Where the states of a recurrent layer begin and end. */
+  readonly states?: readonly StatePlace[];
 }
 
 /** Steps that count, i32 [T, B], 0 or 1. */
@@ -46,10 +48,14 @@ export interface Mask {
   readonly dialect: "lengths" | "holes";
 }
 
-/** Rows [B, stride] of a recurrent layer's state. */
-export interface StatePlace {
-  readonly layer: string;
+/** A hidden state. Most recurrent layers have one, under the layer's name; a bidirectional one has two. */
+export interface State {
+  readonly name: string;
   readonly units: number;
+}
+
+/** Rows [B, stride] of a hidden state in one run. */
+export interface StatePlace extends State {
   readonly stride: number;
   readonly initial: number;
   readonly final: number;
@@ -124,10 +130,10 @@ export interface Run {
   gradient(value: Value): { readonly address: number; readonly accumulate: 0 | 1 } | undefined;
   /** Address of a few numbers that stay as they are. */
   constant(label: string, values: readonly number[]): number;
-  /** The initial state given by the caller, [B, stride], or undefined for zeros. */
-  initialState(layer: string, stride: number): number | undefined;
-  /** The gradient of the final state given by the caller, or undefined for zeros. */
-  finalStateGradient(layer: string): number | undefined;
+  /** The initial value of a state given by the caller, [B, padded(units)], or undefined for zeros. */
+  initialState(state: string): number | undefined;
+  /** The gradient of its final value given by the caller, or undefined for zeros. */
+  finalStateGradient(state: string): number | undefined;
 }
 
 /** A layer in a model: parameters declared, ready to record. */
@@ -137,8 +143,8 @@ export interface BuiltLayer {
   forward(run: Run, inputs: readonly Value[]): Value;
   /** Records the backward calls, at most 8: reads y.gradient, writes gradients of inputs and parameters. */
   backward(run: Run, inputs: readonly Value[], y: Value): void;
-  /** Units of the hidden state, for recurrent layers. */
-  readonly units?: number;
+  /** Hidden states of a recurrent layer, in the order in which models list them. */
+  readonly states?: readonly State[];
   /** Tokens it knows, for layers that read tokens. */
   readonly tokens?: number;
   /** Keeps its state from batch to batch. */
@@ -159,6 +165,8 @@ export interface Layer {
   readonly config: { readonly [option: string]: Json };
   /** It reads tokens rather than numbers. */
   readonly readsTokens?: boolean;
+  /** Of recurrent layers: the same as a direction of `bidirectional`, these options changed. */
+  directed?(options: { readonly goBackwards: boolean; readonly zeroOutputForMask: boolean }): Layer;
   build(builder: Builder, inputs: readonly Port[]): BuiltLayer;
 }
 

@@ -8,7 +8,7 @@ import { padded } from "../layers/layer.ts";
 import type { Network } from "./network.ts";
 import { type Recording, Request } from "./recording.ts";
 
-/** Initial states, one a recurrent layer in order, each [batch, units]. */
+/** One for each hidden state of the model in order, each [batch, units]: one a recurrent layer, two a bidirectional one. */
 export type States = readonly TensorLike[];
 
 /** What one run may be given besides its batch. */
@@ -46,11 +46,10 @@ export function execute(network: Network, examples: Examples, rows: Int32Array, 
     }),
   );
   copyIn(arena, recording, examples, rows, network.output);
-  const recurrent = network.nodes.filter((node) => node.built.units);
   const put = (places: ReadonlyMap<string, number>, values: readonly Float32Array[] | undefined) =>
-    recurrent.forEach(({ name, built }, i) => {
+    network.states.forEach(({ name, units }, i) => {
       const at = places.get(name);
-      if (at !== undefined && values) writeRows(arena, at, values[i], B, built.units!, padded(built.units!));
+      if (at !== undefined && values) writeRows(arena, at, values[i], B, units, padded(units));
     });
   put(recording.initialStates, carried);
   put(recording.stateGradients, options.stateGradient);
@@ -74,7 +73,7 @@ export function execute(network: Network, examples: Examples, rows: Int32Array, 
   return recording;
 }
 
-/** The final states of a run, one a recurrent layer, dense. */
+/** The final states of a run, dense. */
 export function finalStates(network: Network, recording: Recording): Tensor[] {
   const { B } = recording.request;
   return recording.states.map(({ final, units, stride }) => ({
@@ -93,8 +92,8 @@ export function initialStateGradients(network: Network, recording: Recording): T
 }
 
 /**
- * States as users give them: a list with one [batch, units] a recurrent
- * layer, or, where there is one such layer, that tensor alone.
+ * States as users give them: a list with one [batch, units] for each of the
+ * model's, or, where there is only one, that tensor alone.
  *
  * @throws ShapeError  when they do not fit the model
  * @throws OptionError for numbers that are not finite
@@ -106,22 +105,20 @@ export function checkStates(
   B: number,
 ): Float32Array[] | undefined {
   if (states === undefined) return undefined;
-  const recurrent = network.nodes.filter((node) => node.built.units);
-  if (!recurrent.length) throw new StateError(`${where}: the model has no recurrent layer to take a state`);
-  const expected = recurrent.map(({ name, built }) => `"${name}" ${shapeText([B, built.units!])}`).join(", ");
+  const { states: own } = network;
+  if (!own.length) throw new StateError(`${where}: the model has no recurrent layer to take a state`);
+  const expected = own.map(({ name, units }) => `"${name}" ${shapeText([B, units])}`).join(", ");
   const list =
-    Array.isArray(states) && states.length === recurrent.length && (recurrent.length > 1 || isState(states[0]))
-      ? states
-      : [states];
-  if (list.length !== recurrent.length)
+    Array.isArray(states) && states.length === own.length && (own.length > 1 || isState(states[0])) ? states : [states];
+  if (list.length !== own.length)
     throw new ShapeError(
-      `${where}: expected one state a recurrent layer: ${expected}, got ${Array.isArray(states) ? states.length : shown(states)}`,
+      `${where}: expected the states ${expected}, got ${Array.isArray(states) ? states.length : shown(states)}`,
     );
-  return recurrent.map(({ name, built }, i) => {
+  return own.map(({ name, units }, i) => {
     const t = toTensor(list[i] as TensorLike, `${where}: state of "${name}"`);
-    if (t.shape.length !== 2 || t.shape[0] !== B || t.shape[1] !== built.units)
+    if (t.shape.length !== 2 || t.shape[0] !== B || t.shape[1] !== units)
       throw new ShapeError(
-        `${where}: state of "${name}": expected ${shapeText([B, built.units!])}, got ${shapeText(t.shape)}`,
+        `${where}: state of "${name}": expected ${shapeText([B, units])}, got ${shapeText(t.shape)}`,
       );
     for (const v of t.data)
       if (v - v !== 0) throw new OptionError(`${where}: state of "${name}" has ${v}; expected finite numbers`);

@@ -12,13 +12,13 @@ export interface Gradients {
   /** Each row's (sample's, or step's) part of the summed loss, weighted, before any division; empty with cotangents. */
   rowLosses: Float32Array;
   outputs: Tensor;
-  /** Final states, one a recurrent layer. */
+  /** Final states, one a recurrent layer, two (forward, backward) a bidirectional one. */
   state: Tensor[];
   /** By parameter name, in Keras layouts. */
   gradients: Record<string, Tensor>;
   /** Absent where the model reads tokens. */
   inputGradient?: Tensor;
-  /** With respect to the initial states, one a recurrent layer. */
+  /** With respect to the initial states. */
   stateGradient: Tensor[];
 }
 

@@ -29,7 +29,7 @@ export interface CompileOptions {
 }
 
 export interface PredictOptions extends Pick<Extras, "lengths" | "mask"> {
-  /** One [batch, units] a recurrent layer. Default zeros. */
+  /** One [batch, units] a recurrent layer, two (forward, backward) a bidirectional one. Default zeros. */
   initialState?: States | TensorLike;
   /** Samples run at a time. Default 256. */
   batchSize?: number;
@@ -49,7 +49,7 @@ export interface GradientOptions extends Extras {
 /** Gradients arriving at the output and at the final states. */
 export interface Cotangents {
   outputGradient: TensorLike;
-  /** One [batch, units] a recurrent layer. Default zeros. */
+  /** One [batch, units] for each state. Default zeros. */
   stateGradient?: States | TensorLike;
 }
 

@@ -7,7 +7,7 @@ import { readRows } from "../core/rows.ts";
 import { count } from "../core/tensor.ts";
 import type { Engine } from "../core/wasm.ts";
 import { type Initializer, resolveInitializer } from "../layers/initializers.ts";
-import type { Builder, BuiltLayer, Layer, Param, Port } from "../layers/layer.ts";
+import type { Builder, BuiltLayer, Layer, Param, Port, State } from "../layers/layer.ts";
 import { measure, type Recording, type Request, record } from "./recording.ts";
 
 /** A layer at its place in the model: `inputs` are the nodes it reads, -1 - i for the model's i-th input. */
@@ -71,6 +71,8 @@ export class Network {
   readonly inputs: readonly Port[];
   readonly output: Port;
   readonly params: readonly Param[];
+  /** Hidden states of all recurrent layers, in order. */
+  readonly states: readonly State[];
   private readonly packs: Packed[] = [];
   private regions: Record<"params" | "packed" | "grads" | "state" | "packedTransposed", Region>;
   private readonly weightsBlock: Block;
@@ -127,6 +129,7 @@ export class Network {
       return { ...spec, built, params: own };
     });
     this.params = params;
+    this.states = this.nodes.flatMap(({ built }) => built.states ?? []);
     this.output = ports[topology.output];
 
     // Before any memory is taken: what a file does not hold cannot cost a file's reader anything.
@@ -286,16 +289,16 @@ export class Network {
 
   /** Keeps the final states of stateful layers; those of others begin at zero again. */
   carry(recording: Recording): void {
-    const recurrent = this.nodes.filter((node) => node.built.units);
-    if (!recurrent.some((node) => node.built.stateful)) return;
+    const stateful = new Set(this.nodes.flatMap(({ built }) => (built.stateful ? (built.states ?? []) : [])));
+    if (!stateful.size) return;
     const { B } = recording.request;
     this.carried = {
       B,
-      states: recurrent.map(({ name, built }) => {
-        const place = recording.states.find((state) => state.layer === name);
-        return built.stateful && place
+      states: this.states.map((state) => {
+        const place = stateful.has(state) && recording.states.find(({ name }) => name === state.name);
+        return place
           ? readRows(this.engine.arena, place.final, B, place.units, place.stride)
-          : new Float32Array(B * built.units!);
+          : new Float32Array(B * state.units);
       }),
     };
   }

@@ -110,13 +110,11 @@ function lay(network: Network, request: Request, bases: readonly number[]): Reco
     options.mask && port.sequence ? { address: io.take("mask", rows), dialect: options.mask } : undefined;
   const input: Value = { port, address: io.take("input", rows * stride), rows, stride, mask, saved: {} };
   if (options.initialState)
-    for (const node of network.nodes)
-      if (node.built.units)
-        initialStates.set(node.name, io.take(`${node.name}.initial state`, B * padded(node.built.units)));
+    for (const { name, units } of network.states)
+      initialStates.set(name, io.take(`${name}.initial state`, B * padded(units)));
   if (options.stateGradient)
-    for (const node of network.nodes)
-      if (node.built.units)
-        stateGradients.set(node.name, io.take(`${node.name}.final state gradient`, B * padded(node.built.units)));
+    for (const { name, units } of network.states)
+      stateGradients.set(name, io.take(`${name}.final state gradient`, B * padded(units)));
   const inputGradient = options.inputGradient && port.type === "values" ? io.take("input gradient", rows * stride) : 0;
   const step = io.take("step", 1);
 
@@ -160,8 +158,8 @@ function lay(network: Network, request: Request, bases: readonly number[]): Reco
         value === input ? inputGradient : saved.take("gradient of an activation", value.rows * value.stride);
       return { address: value.gradient, accumulate: 0 };
     },
-    initialState: (layer) => initialStates.get(layer),
-    finalStateGradient: (layer) => stateGradients.get(layer),
+    initialState: (state) => initialStates.get(state),
+    finalStateGradient: (state) => stateGradients.get(state),
   };
   const endTurn = () => {
     for (const address of temporary) scratch.give(address);
@@ -239,7 +237,7 @@ function lay(network: Network, request: Request, bases: readonly number[]): Reco
     for (let i = network.nodes.length - 1; i >= 0; i--) {
       const { name, built, inputs } = network.nodes[i];
       const value = values[i];
-      if (!wanted.has(value) || (value.gradient === undefined && !(value.state && options.stateGradient))) continue;
+      if (!wanted.has(value) || (value.gradient === undefined && !(value.states && options.stateGradient))) continue;
       node = name;
       built.backward(run, inputs.map(source), value);
       endTurn();
@@ -255,7 +253,7 @@ function lay(network: Network, request: Request, bases: readonly number[]): Reco
     input,
     output,
     values: values.map((value, i) => ({ layer: network.nodes[i].name, value })),
-    states: values.flatMap((value) => value.state ?? []),
+    states: values.flatMap((value) => value.states ?? []),
     targets,
     weights,
     loss: lossAt,

@@ -1,3 +1,4 @@
+import { merged, mergedSequence } from "./bidirectional.ts";
 import { activations, layerNorm, softmax } from "./elementwise.ts";
 import { gruSequence, type Rows, type Vector } from "./gru.ts";
 
@@ -28,7 +29,7 @@ export interface ModelInput {
   readonly lengths?: Numbers;
   /** [batch, time], flat. */
   readonly mask?: Numbers;
-  /** One [batch, units] a recurrent layer, flat. */
+  /** One [batch, units] for each state, flat. */
   readonly initialState?: readonly Numbers[];
 }
 
@@ -79,32 +80,54 @@ export function runModel(spec: ModelSpec, weights: Readonly<Record<string, Numbe
         samples[b] = { ...sample, ...change(sample, b) };
       });
     const eachRow = (change: (row: Vector) => Vector) => each(({ rows }) => ({ rows: rows.map(change) }));
-    if (type === "gru") {
-      const H = config.units;
-      const cell = {
-        kernel: rowsOf(own("kernel"), 3 * H),
-        recurrent: rowsOf(own("recurrentKernel"), 3 * H),
-        bias: config.useBias ? rowsOf(own("bias"), 3 * H) : undefined,
-      };
+    // One layer over all samples; its final states join the model's.
+    // biome-ignore lint/suspicious/noExplicitAny: options of a gru
+    const recur = (options: any, prefix = "") => {
+      const H = options.units;
       const given = input.initialState?.[states.length];
-      const final: number[] = [];
-      each(({ rows, mask, dialect }, b) => {
-        const run = gruSequence(rows, cell, {
-          resetAfter: config.resetAfter,
-          activation: activations[config.activation as keyof typeof activations],
-          recurrentActivation: activations[config.recurrentActivation as keyof typeof activations],
-          goBackwards: config.goBackwards,
-          zeroOutputForMask: config.zeroOutputForMask,
-          initialState: given && Array.from({ length: H }, (_, j) => given[b * H + j]),
-          mask,
-          dialect,
-        });
-        final.push(...run.state);
+      const runs = samples.map(({ rows, mask, dialect }, b) =>
+        gruSequence(
+          rows,
+          {
+            kernel: rowsOf(own(`${prefix}kernel`), 3 * H),
+            recurrent: rowsOf(own(`${prefix}recurrentKernel`), 3 * H),
+            bias: options.useBias ? rowsOf(own(`${prefix}bias`), 3 * H) : undefined,
+          },
+          {
+            resetAfter: options.resetAfter,
+            activation: activations[options.activation as keyof typeof activations],
+            recurrentActivation: activations[options.recurrentActivation as keyof typeof activations],
+            goBackwards: options.goBackwards,
+            zeroOutputForMask: options.zeroOutputForMask,
+            initialState: given && Array.from({ length: H }, (_, j) => given[b * H + j]),
+            mask,
+            dialect,
+          },
+        ),
+      );
+      states.push(runs.flatMap(({ state }) => state));
+      return runs;
+    };
+    if (type === "gru") {
+      const runs = recur(config);
+      each(({ mask }, b) => {
         // Outputs of goBackwards are in reading order, and so is what says which of them count.
         const order = config.goBackwards && mask ? [...mask].reverse() : mask;
-        return config.returnSequences ? { rows: run.outputs, mask: order } : { rows: [run.last], mask: undefined };
+        return config.returnSequences
+          ? { rows: runs[b].outputs, mask: order }
+          : { rows: [runs[b].last], mask: undefined };
       });
-      states.push(final);
+    } else if (type === "bidirectional") {
+      const { config: first } = config.layer;
+      const zeroOutputForMask = first.returnSequences;
+      const forward = recur({ ...first, zeroOutputForMask }, "forward.");
+      const second = config.backwardLayer?.config ?? first;
+      const backward = recur({ ...second, goBackwards: true, zeroOutputForMask }, "backward.");
+      each((_sample, b) =>
+        first.returnSequences
+          ? { rows: mergedSequence(config.merge, forward[b].outputs, backward[b].outputs) }
+          : { rows: [merged(config.merge, forward[b].last, backward[b].last)], mask: undefined },
+      );
     } else if (type === "dense") {
       const kernel = rowsOf(own("kernel"), config.units);
       const bias = own("bias");

@@ -2,6 +2,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {
   activation,
+  bidirectional,
   binaryCrossentropy,
   categoricalCrossentropy,
   dense,
@@ -98,9 +99,9 @@ async function check(what: string, problem: Problem): Promise<void> {
     shape: weightShape,
     data: Float32Array.from({ length: weightShape.reduce((a, b) => a * b, 1) }, () => 0.1 + next()),
   };
-  const recurrent = model.network.nodes.filter((node) => node.built.units);
+  const { states } = model.network;
   const initialState = problem.initialState
-    ? recurrent.map((node, i) => randomTensor([batch, node.built.units!], seed + 10 + i))
+    ? states.map(({ units }, i) => randomTensor([batch, units], seed + 10 + i))
     : undefined;
   const got = await model.gradients(x, y, { lengths, mask, sampleWeight, initialState });
 
@@ -109,8 +110,8 @@ async function check(what: string, problem: Problem): Promise<void> {
   const point = {
     parameters: Object.fromEntries(Object.entries(weights).map(([k, t]) => [k, Float64Array.from(t.data)])),
     x: Float64Array.from(x.data),
-    states: recurrent.map((node, i) =>
-      initialState ? Float64Array.from(initialState[i].data) : new Float64Array(batch * node.built.units!),
+    states: states.map(({ units }, i) =>
+      initialState ? Float64Array.from(initialState[i].data) : new Float64Array(batch * units),
     ),
   };
   const run = () =>
@@ -148,7 +149,7 @@ async function check(what: string, problem: Problem): Promise<void> {
   const expected = run();
   close(got.outputs.data, expected.outputs, 3e-6, `${what}: outputs`);
   close([got.loss], [value()], 3e-6, `${what}: loss`, 1e-6);
-  assert.equal(got.state.length, recurrent.length, `${what}: states`);
+  assert.equal(got.state.length, states.length, `${what}: states`);
   for (const [i, state] of got.state.entries()) close(state.data, expected.states[i], 3e-6, `${what}: state ${i}`);
   // Of sums of a few dozen float32 products through a few layers; central differences are good to 1e-9.
   const tolerance = 2e-5;
@@ -207,6 +208,25 @@ for (const [name, options] of Object.entries(GRUS))
     }
   });
 
+for (const merge of ["concat", "sum", "mul", "average"] as const)
+  test(`gradients of a bidirectional gru: ${merge}`, async () => {
+    const base = { features: 3, batch: 3, steps: 4, loss: meanSquaredError() };
+    const two = (units: number, options: GruOptions) => bidirectional(gru(units, options), { merge });
+    for (const [how, extra] of Object.entries({
+      "initial states, lengths": { initialState: true, lengths: LENGTHS },
+      "initial states, holes": { initialState: true, mask: MASK },
+    })) {
+      await check(`${merge}, ${how}, last`, { ...base, ...extra, layers: [two(3, {}), dense(2)] });
+      await check(`${merge}, ${how}, sequence`, {
+        ...base,
+        ...extra,
+        layers: [two(3, { returnSequences: true }), two(2, { returnSequences: true, resetAfter: false })],
+      });
+    }
+    const backwardLayer = gru(merge === "concat" ? 2 : 3, { goBackwards: true, resetAfter: false, useBias: false });
+    await check(`${merge}, two kinds`, { ...base, layers: [bidirectional(gru(3), { merge, backwardLayer })] });
+  });
+
 test("gradients at odd sizes, one step, one sample", async () => {
   const loss = meanSquaredError();
   for (const [batch, steps, features, units] of [
@@ -219,6 +239,19 @@ test("gradients at odd sizes, one step, one sample", async () => {
     for (const resetAfter of [true, false])
       await check(`${batch} x ${steps} x ${features} x ${units}`, {
         layers: [gru(units, { returnSequences: true, resetAfter }), gru(2), dense(1)],
+        features,
+        batch,
+        steps,
+        loss,
+      });
+  for (const [batch, steps, features, units] of [
+    [1, 1, 1, 1],
+    [3, 7, 1, 9],
+    [17, 3, 7, 3],
+  ])
+    for (const returnSequences of [true, false])
+      await check(`bidirectional ${batch} x ${steps} x ${features} x ${units}`, {
+        layers: [bidirectional(gru(units, { returnSequences })), dense(1)],
         features,
         batch,
         steps,

@@ -2,6 +2,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {
   activation,
+  bidirectional,
   dense,
   dropout,
   embedding,
@@ -49,6 +50,12 @@ const STACKS: Record<string, () => Layer[]> = {
   ],
   layerNorm: () => [layerNorm(), gru(5, sequence), layerNorm(), dense(7), layerNorm(), gru(3, sequence), layerNorm()],
   backwards: () => [gru(5, { ...sequence, goBackwards: true }), gru(3, { goBackwards: true }), dense(2)],
+  bidirectional: () => [bidirectional(gru(5, sequence)), bidirectional(gru(3), { merge: "mul" }), dense(2)],
+  "masking, bidirectional": () => [
+    masking(),
+    bidirectional(gru(5, sequence), { merge: "average" }),
+    bidirectional(gru(3, sequence)),
+  ],
   "softmax at the end": () => [gru(5, sequence), gru(3), dense(4, { activation: "softmax" })],
   "an activation at the end": () => [gru(5, sequence), dense(4), activation("sigmoid")],
   stateful: () => [
@@ -165,7 +172,7 @@ test("no result reads memory that nobody has written: NaN everywhere before a ru
       model.compile({ loss: "meanSquaredError" });
       const shape = [3, ...(model.outputShape.length > 1 ? [4] : []), model.outputShape.at(-1)!];
       const y = randomTensor(shape, 9);
-      const units = model.network.nodes.flatMap((node) => node.built.units ?? []);
+      const units = model.network.states.map((state) => state.units);
       const initialState = units.map((n, i) => randomTensor([3, n], i));
       const run = async () => {
         const poison = () => {
