@@ -1,7 +1,7 @@
 export { arenaStart, fuses } from "./memory";
 export { addTo, allFinite, clipValue, copyRows, gatherRows, scale, scatterRows, zero } from "./elementwise";
 export { gemm, gemmTransposed, gemmTransposedScratch } from "./gemm";
-export { addRows, packPanels, packRow } from "./pack";
+export { addColumnSums, addRows, packPanels, packRow } from "./pack";
 export {
   denseBackward, denseForward, denseForwardInt8, denseGradients, denseGradientsScratch, densePack, densePackInt8, densePackedSize,
   densePackedSizeInt8, densePackedTransposedSize, densePackTransposed,
@@ -16,6 +16,8 @@ export { activate, activateBackward } from "./activations";
 export { logSoftmax, logSoftmaxBackward, softmax, softmaxBackward } from "./softmax";
 export { layerNorm, layerNormBackward, layerNormBackwardParameters } from "./layer-norm";
 export { mergeDirections, mergeDirectionsBackward } from "./bidirectional";
+export { attentionBackward, attentionBackwardScratch, attentionForward, attentionScratch } from "./attention";
+export { attentionGradients, attentionGradientsScratch, attentionProject } from "./projections";
 export { embedding, embeddingBackward } from "./embedding";
 export { randomWords } from "./random";
 export { dropout, dropoutMask } from "./dropout";

@@ -76,3 +76,8 @@ export function addRows(y: usize, x: usize, rows: i32, n: i32, yStride: i32, xSt
     y += bytes(yStride); x += bytes(xStride);
   }
 }
+
+/** y[0..n) += the sums of the columns of x, row after row. @param x f32[rows, stride] @param y f32[n], dense */
+export function addColumnSums(y: usize, x: usize, rows: i32, n: i32, stride: i32): void {
+  for (let i = 0; i < rows; i++) addRows(y, x + bytes(i * stride), 1, n, 0, 0);
+}

@@ -13,8 +13,13 @@ export const KERNELS = [
   "activateBackward",
   "adagrad",
   "adam",
+  "addColumnSums",
   "addRows",
   "addTo",
+  "attentionBackward",
+  "attentionForward",
+  "attentionGradients",
+  "attentionProject",
   "binaryCrossEntropyLogits",
   "binaryCrossEntropyProbabilities",
   "clipValue",
@@ -72,6 +77,9 @@ export const KERNELS = [
 export const QUERIES = [
   "allFinite",
   "arenaStart",
+  "attentionBackwardScratch",
+  "attentionGradientsScratch",
+  "attentionScratch",
   "denseGradientsScratch",
   "densePackedSize",
   "densePackedSizeInt8",
@@ -112,11 +120,22 @@ interface Split {
 
 const gruFlops = (T: number, B: number, I: number, H: number) => 6 * T * B * H * (I + H);
 
+/** Two products a pair of query and key; an additive score has a tanh a column, some twelve operations, instead. */
+const attentionFlops = (B: number, heads: number, Tq: number, Tk: number, D: number, Dv: number, flags: number) =>
+  2 * B * heads * Tq * Tk * (D * (flags & 1 ? 7 : 1) + Dv);
+
 const SPLITS: Partial<Record<Kernel, Split>> = {
   gruForward: { grain: 8, flops: (a) => gruFlops(a[7], a[8], a[9], a[10]) },
   gruForwardInt8: { grain: 8, flops: (a) => gruFlops(a[7], a[8], a[9], a[10]) },
   gruBackward: { grain: 8, flops: (a) => gruFlops(a[10], a[11], a[12], a[13]) },
   gruGradients: { grain: 3, flops: (a) => gruFlops(a[8], a[9], a[10], a[11]) },
+  attentionForward: { grain: 1, flops: (a) => attentionFlops(a[12], a[13], a[14], a[15], a[16], a[17], a[18]) },
+  attentionBackward: { grain: 1, flops: (a) => 2.5 * attentionFlops(a[16], a[17], a[18], a[19], a[20], a[21], a[22]) },
+  attentionProject: { grain: 16, flops: (a) => 2 * (a[7] * a[9] * a[12] + a[8] * (a[10] * a[13] + a[11] * a[14])) },
+  attentionGradients: {
+    grain: 1,
+    flops: (a) => 2 * a[24] * (a[18] * (a[20] * a[25] + a[23] * a[26]) + a[19] * (a[21] * a[25] + a[22] * a[26])),
+  },
   denseForward: { grain: 16, flops: (a) => 2 * a[6] * a[3] * a[4] },
   denseForwardInt8: { grain: 16, flops: (a) => 2 * a[7] * a[3] * a[4] },
   denseBackward: { grain: 16, flops: (a) => 2 * a[7] * a[3] * a[4] },

@@ -2,6 +2,7 @@ import { FormatError } from "../core/errors.ts";
 import { activation } from "./activation.ts";
 import type { Activation } from "./activations.ts";
 import { bidirectional } from "./bidirectional.ts";
+import { attention } from "./attention.ts";
 import { dense } from "./dense.ts";
 import { dropout } from "./dropout.ts";
 import { embedding } from "./embedding.ts";
@@ -9,6 +10,7 @@ import { gru } from "./gru.ts";
 import type { Layer } from "./layer.ts";
 import { layerNorm } from "./layer-norm.ts";
 import { masking } from "./masking.ts";
+import { multiHeadAttention } from "./multi-head-attention.ts";
 
 /** A saved layer's options, its name among them; the factories check every one. */
 type Config = Record<string, unknown>;
@@ -28,6 +30,8 @@ const layers: Readonly<Record<string, (config: Config) => Layer>> = {
   dropout: (c) => dropout(c.rate as number, without(c, "rate")),
   layerNorm: (c) => layerNorm(without(c)),
   activation: (c) => activation(c.activation as Activation, without(c, "activation")),
+  attention: (c) => attention(without(c)),
+  multiHeadAttention: (c) => multiHeadAttention(c.heads as number, without(c, "heads")),
   masking: (c) => masking(without(c)),
 };
 

@@ -1,4 +1,5 @@
 import { merged, mergedSequence } from "./bidirectional.ts";
+import { attentionLayer } from "./attention-layer.ts";
 import { activations, layerNorm, softmax } from "./elementwise.ts";
 import { gruSequence, type Rows, type Vector } from "./gru.ts";
 
@@ -144,6 +145,8 @@ export function runModel(spec: ModelSpec, weights: Readonly<Record<string, Numbe
           dialect: "holes",
         }));
       eachRow(([token]) => table[token]);
+    } else if (type === "attention" || type === "multiHeadAttention") {
+      each((sample) => ({ rows: attentionLayer(config, own, [sample]) }));
     } else if (type === "layerNorm") eachRow((row) => layerNorm(row, config.epsilon, own("gamma"), own("beta")));
     else if (type === "activation") eachRow((row) => activate(row, config.activation));
     else if (type === "masking") {

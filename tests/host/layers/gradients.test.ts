@@ -3,6 +3,7 @@ import * as assert from "uvu/assert";
 import {
   activation,
   bidirectional,
+  attention,
   binaryCrossentropy,
   categoricalCrossentropy,
   dense,
@@ -18,6 +19,7 @@ import {
   masking,
   meanAbsoluteError,
   meanSquaredError,
+  multiHeadAttention,
   sequential,
   smoothL1,
   sparseCategoricalCrossentropy,
@@ -284,6 +286,28 @@ test("gradients of every other layer", async () => {
     tokens: 4,
     layers: [embedding(4, 3), dense(2)],
   });
+});
+
+test("gradients of self-attention", async () => {
+  const base = { features: 6, batch: 3, steps: 4, loss: meanSquaredError() };
+  const forms: [string, Layer][] = [
+    ["dot", attention()],
+    ["dot, unscaled", attention({ scale: "none" })],
+    ["dot, learned scale", attention({ scale: "learned", causal: true })],
+    ["dot, mapped", attention({ units: 3 })],
+    ["additive", attention({ score: "additive", causal: true })],
+    ["additive, without weights", attention({ score: "additive", scale: "none" })],
+    ["additive, mapped", attention({ score: "additive", units: 5 })],
+    ["one head", multiHeadAttention(1)],
+    ["two heads", multiHeadAttention(2, { causal: true })],
+    ["three heads, odd columns", multiHeadAttention(3, { keyUnits: 5, valueUnits: 3, units: 7 })],
+    ["two heads, without bias, dropout is off", multiHeadAttention(2, { keyUnits: 8, useBias: false, dropout: 0.5 })],
+  ];
+  for (const [name, layer] of forms)
+    for (const [how, extra] of Object.entries({ plain: {}, lengths: { lengths: LENGTHS }, holes: { mask: MASK } })) {
+      await check(`${name}, ${how}`, { ...base, ...extra, layers: [layer, dense(2)] });
+      await check(`${name}, ${how}, in the middle`, { ...base, ...extra, layers: [dense(6), layer, gru(3)] });
+    }
 });
 
 test("gradients of every activation, in a dense layer and as a layer", async () => {
