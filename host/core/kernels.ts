@@ -21,6 +21,8 @@ export const KERNELS = [
   "copyRows",
   "crossEntropyLogits",
   "crossEntropyProbabilities",
+  "ctc",
+  "ctcTotal",
   "denseBackward",
   "denseForward",
   "denseForwardInt8",
@@ -70,6 +72,7 @@ export const KERNELS = [
 export const QUERIES = [
   "allFinite",
   "arenaStart",
+  "ctcScratch",
   "denseGradientsScratch",
   "densePackedSize",
   "densePackedSizeInt8",
