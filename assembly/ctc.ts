@@ -221,24 +221,24 @@ function certain(row: usize, section: usize, j: i32): void {
  * @param losses  f32[B]
  * @param dx      f32[T, B, n], padding 0; 0: not wanted. Must not be x
  * @param x       f32[T, B, n], logits or log-probabilities; probabilities are clipped to [1e-7, 1]
- * @param labels  i32[B, L], each in [0, n) and not blank
- * @param lengths i32[B], labels of each sequence, up to L
+ * @param targets i32[B, width], the number of labels, then the labels, each in [0, n) and not blank
  * @param valid   i32[T, B], 0 where a step does not count, whatever it holds; 0: all count
  * @param weights f32[B], or 0: all 1; a sequence of weight 0 has loss 0
- * @param scratch f32[threads, ctcScratch(T, n, L, dx != 0)]
+ * @param scratch f32[threads, ctcScratch(T, n, width − 1, dx != 0)]
  * @param logits, zeroInfinity, mean  0 or 1; zeroInfinity makes losses of Infinity 0
  * @param from, to sequences to compute, by one thread
  */
 export function ctc(
-  losses: usize, dx: usize, x: usize, labels: usize, lengths: usize, valid: usize, weights: usize, scratch: usize,
-  T: i32, B: i32, n: i32, stride: i32, L: i32, blank: i32, logits: i32, zeroInfinity: i32, mean: i32,
+  losses: usize, dx: usize, x: usize, targets: usize, valid: usize, weights: usize, scratch: usize,
+  T: i32, B: i32, n: i32, stride: i32, width: i32, blank: i32, logits: i32, zeroInfinity: i32, mean: i32,
   from: i32, to: i32, thread: i32,
 ): void {
-  scratch += (<usize>ctcScratch(T, n, L, <i32>(dx != 0)) << 2) * <usize>thread;
+  scratch += (<usize>ctcScratch(T, n, width - 1, <i32>(dx != 0)) << 2) * <usize>thread;
   const row = bytes(stride), step = row * <usize>B;
   const last = lastVector(n), lanes = lastLanes(n);
   for (let b = from; b < to; b++) {
-    const length = load<i32>(lengths + bytes(b)), weight = weights ? load<f32>(weights + bytes(b)) : 1;
+    const own = targets + <usize>b * bytes(width), labels = own + 4;
+    const length = load<i32>(own), weight = weights ? load<f32>(weights + bytes(b)) : 1;
     const section = bytes(widthOf(length) + 4);
     const offsets = scratch, skip = offsets + section, gammas = skip + section, ways = gammas + section;
     const sums = ways + 4 * section, perZ = sums + bytes(pad8(n)), rows = perZ + bytes((T + 3) & ~3);
@@ -246,10 +246,10 @@ export function ctc(
 
     // Byte offsets of the labels' classes, and where a label may follow another without a blank.
     memory.fill(offsets, 0, 2 * section);
-    for (let j = 0, own = labels + bytes(b * L); j < length; j++) {
-      const label = load<i32>(own + bytes(j));
+    for (let j = 0; j < length; j++) {
+      const label = load<i32>(labels + bytes(j));
       store<i32>(offsets + bytes(j), label << 2);
-      if (j > 0 && label != load<i32>(own + bytes(j - 1))) store<i32>(skip + bytes(j), -1);
+      if (j > 0 && label != load<i32>(labels + bytes(j - 1))) store<i32>(skip + bytes(j), -1);
     }
 
     // α, and the logarithms of the sums that logits are divided by.
@@ -344,13 +344,13 @@ export function ctc(
  *
  * @param out     f64[2]: for the mean Σ losses / max(1, labels) and B, else Σ losses and 1
  * @param losses  f32[B], weighted
- * @param lengths i32[B], labels of each sequence
+ * @param targets i32[B, width], the number of labels first
  */
-export function ctcTotal(out: usize, losses: usize, lengths: usize, B: i32, mean: i32): void {
+export function ctcTotal(out: usize, losses: usize, targets: usize, B: i32, width: i32, mean: i32): void {
   let total: f64 = 0;
   for (let b = 0; b < B; b++) {
     const loss = <f64>load<f32>(losses + bytes(b));
-    total += mean ? loss / <f64>max(1, load<i32>(lengths + bytes(b))) : loss;
+    total += mean ? loss / <f64>max(1, load<i32>(targets + <usize>b * bytes(width))) : loss;
   }
   store<f64>(out, total);
   store<f64>(out, mean ? B : 1, 8);

@@ -16,25 +16,19 @@ interface Written {
 function run(x: ArrayLike<number>, problem: CtcProblem, stride = pad8(problem.n)): Written {
   const { T, B, n, labels, blank, logits, valid, weights, zeroInfinity, mean } = problem;
   const core = new TestCore();
-  const L = Math.max(0, ...labels.map((own) => own.length)) + 3;
-  const padded = labels.flatMap((own) => [...own, ...Array(L - own.length).fill(2 ** 30)]);
+  const width = Math.max(0, ...labels.map((own) => own.length)) + 4;
+  const rows = labels.flatMap((own) => [own.length, ...own, ...Array(width - 1 - own.length).fill(2 ** 30)]);
   const at = core.putRows(x, T * B, n, stride, GARBAGE);
-  const [l, lengths] = [
-    core.put(padded, "i32"),
-    core.put(
-      labels.map((own) => own.length),
-      "i32",
-    ),
-  ];
+  const targets = core.put(rows, "i32");
   const v = valid ? core.put(valid, "i32") : 0;
   const w = weights ? core.put(weights) : 0;
   const call = (losses: number, dx: number, scratch: number, from: number, to: number, thread: number) =>
     core.k.ctc(
-      ...[losses, dx, at, l, lengths, v, w, scratch, T, B, n, stride, L, blank],
+      ...[losses, dx, at, targets, v, w, scratch, T, B, n, stride, width, blank],
       ...[Number(logits), Number(zeroInfinity ?? false), Number(mean ?? false), from, to, thread],
     );
   const scratch = (threads: number, gradient: number) => {
-    const count = threads * core.k.ctcScratch(T, n, L, gradient);
+    const count = threads * core.k.ctcScratch(T, n, width - 1, gradient);
     const address = core.alloc(count);
     core.f32(address, count).fill(NaN);
     return address;
@@ -42,7 +36,7 @@ function run(x: ArrayLike<number>, problem: CtcProblem, stride = pad8(problem.n)
   const [losses, dx, out] = [core.alloc(B), core.alloc(T * B * stride), core.alloc(4)];
   core.f32(dx, T * B * stride).fill(NaN);
   call(losses, dx, scratch(1, 1), 0, B, 0);
-  core.k.ctcTotal(out, losses, lengths, B, Number(mean ?? false));
+  core.k.ctcTotal(out, losses, targets, B, width, Number(mean ?? false));
   const all = core.f32(dx, T * B * stride).slice();
   for (let i = 0; i < all.length; i++) if (i % stride >= n) assert.is(all[i], 0, "padding of dx");
 
