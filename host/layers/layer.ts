@@ -27,8 +27,8 @@ export interface Value {
   readonly stride: number;
   /** Which steps count; absent: all. */
   readonly mask?: Mask;
-  /** Where this is a softmax or sigmoid of something: that something, for fused losses. */
-  readonly logits?: { readonly address: number; readonly activation: "softmax" | "sigmoid" };
+  /** Where this is a softmax or the like of something: that something, for fused losses. */
+  readonly logits?: { readonly address: number; readonly activation: Fusable };
   /** Gradient of the loss with respect to this, once somebody has written it. */
   gradient?: number;
   /** The gradient is that of `logits` already. */
@@ -38,6 +38,9 @@ export interface Value {
   /** Initial and final state of a recurrent layer. */
   state?: StatePlace;
 }
+
+/** Activations that losses know how to take up. */
+export type Fusable = "softmax" | "logSoftmax" | "sigmoid";
 
 /** Steps that count, i32 [T, B], 0 or 1. */
 export interface Mask {
@@ -108,8 +111,8 @@ export interface Run {
   readonly threads: number;
   /** True where a backward follows. */
   readonly backward: boolean;
-  /** The activation that the loss would take up: a layer with it keeps what stands before. */
-  readonly fuses?: "softmax" | "sigmoid";
+  /** Activations that the loss would take up: a layer with one keeps what stands before. */
+  readonly fuses?: readonly Fusable[];
   /** Address of the i32 step counter that random kernels mix into their keys. */
   readonly step: number;
   /** Kept until backward has used it; without backward, until the last reader of the layer's output is done. */
