@@ -25,4 +25,5 @@ export { maskRows, maskRowsBackward, maskTokens } from "./mask";
 export { crossEntropyLogits, crossEntropyProbabilities } from "./cross-entropy";
 export { binaryCrossEntropyLogits, binaryCrossEntropyProbabilities } from "./binary-cross-entropy";
 export { regressionLoss } from "./regression";
+export { ctc, ctcScratch, ctcTotal } from "./ctc";
 export { adagrad, adam, rmsprop, sgd } from "./optimizers";

@@ -4,6 +4,7 @@
 export type { BatchLike } from "./batches/examples.ts";
 export { oneHot } from "./batches/one-hot.ts";
 export { padSequences } from "./batches/pad.ts";
+export type { PaddedLabels, Targets } from "./batches/sequences.ts";
 export type { BatchSource } from "./batches/source.ts";
 export { trainTestSplit } from "./batches/split.ts";
 export { FormatError, GruvyError, OptionError, ShapeError, StateError } from "./core/errors.ts";
@@ -49,6 +50,7 @@ export {
   type SparseCrossEntropyOptions,
   sparseCategoricalCrossentropy,
 } from "./losses/cross-entropy.ts";
+export { type CtcOptions, ctc } from "./losses/ctc.ts";
 // Training
 export type { Loss } from "./losses/loss.ts";
 export { huber, meanAbsoluteError, meanSquaredError, smoothL1 } from "./losses/regression.ts";

@@ -43,7 +43,7 @@ export function copyIn(arena: Arena, recording: Recording, examples: Examples, r
   const outputSteps = targets.sequence ? T : 1;
   if (recording.targets && examples.y) {
     const labels = examples.y instanceof Int32Array;
-    const width = labels ? 1 : targets.features;
+    const width = examples.width ?? (labels ? 1 : targets.features);
     scatter(
       labels ? arena.i32 : arena.f32,
       recording.targets >>> 2,
@@ -51,7 +51,7 @@ export function copyIn(arena: Arena, recording: Recording, examples: Examples, r
       rows,
       outputSteps,
       width,
-      labels ? 1 : padded(width),
+      labels ? width : padded(width),
     );
   }
   if (recording.weights && examples.weights) {

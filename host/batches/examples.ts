@@ -2,6 +2,8 @@ import { OptionError, ShapeError } from "../core/errors.ts";
 import { checkOptions, flag, shown } from "../core/options.ts";
 import { count, shapeText, type Tensor, type TensorLike, toTensor } from "../core/tensor.ts";
 import type { Port } from "../layers/layer.ts";
+import { type Loss, lossPort } from "../losses/loss.ts";
+import { checkSequences, type Targets } from "./sequences.ts";
 
 /** One number a sample, or one a step, or one an output. */
 export type Weights = TensorLike;
@@ -19,7 +21,7 @@ export interface Extras {
 /** A batch as users give it. */
 export interface BatchLike extends Extras {
   x: TensorLike;
-  y?: TensorLike;
+  y?: Targets;
 }
 
 /** What the model expects at its door. */
@@ -31,7 +33,7 @@ export interface Door {
   /** Tokens that the embedding knows. */
   readonly tokens?: number;
   /** How the loss wants its targets; absent: no targets wanted. */
-  readonly targets?: { readonly kind: "labels" | "values"; readonly ignoreIndex?: number; readonly loss: string };
+  readonly targets?: Pick<Loss, "name" | "targets" | "ignoreIndex" | "blank">;
   /** Let NaN and infinity through. */
   readonly allowNonFinite?: boolean;
 }
@@ -43,6 +45,8 @@ export interface Examples {
   readonly steps: number;
   readonly x: Float32Array | Int32Array;
   readonly y?: Float32Array | Int32Array;
+  /** Where y is sequences of labels: numbers in a row of y, the first being how many labels follow. */
+  readonly width?: number;
   readonly lengths?: Int32Array;
   readonly mask?: Int32Array;
   /** With `weightsPer` "rows": one a sample or step; "elements": the shape of the output. */
@@ -88,14 +92,14 @@ export function checkExamples(where: string, door: Door, batch: BatchLike): Exam
   const n = x.shape[0];
   if (n === 0) throw new ShapeError(`${where}: x has no samples, shape ${shapeText(x.shape)}`);
   if (steps === 0) throw new ShapeError(`${where}: x has no time steps, shape ${shapeText(x.shape)}`);
-  const y = door.targets ? checkTargets(where, door, batch.y, n, steps) : undefined;
+  const targets = door.targets ? checkTargets(where, door, batch.y, n, steps) : {};
   const masked = checkMask(where, input, batch, n, steps);
-  const weights = checkWeights(where, door.output, batch.sampleWeight, n, steps);
+  const weights = checkWeights(where, lossPort(door.targets, door.output), batch.sampleWeight, n, steps);
   if (!door.allowNonFinite) {
     checkFinite(where, "x", x.data);
-    if (y) checkFinite(where, "y", y);
+    if (targets.y) checkFinite(where, "y", targets.y);
   }
-  return { count: n, steps, x: x.data, y, ...masked, ...weights };
+  return { count: n, steps, x: x.data, ...targets, ...masked, ...weights };
 }
 
 function checkInput(where: string, door: Door, value: TensorLike): Tensor<Float32Array | Int32Array> {
@@ -126,12 +130,14 @@ function checkInput(where: string, door: Door, value: TensorLike): Tensor<Float3
 function checkTargets(
   where: string,
   door: Door,
-  value: TensorLike | undefined,
+  given: Targets | undefined,
   n: number,
   steps: number,
-): Float32Array | Int32Array {
+): Pick<Examples, "y" | "width"> {
   const { output } = door;
-  const { kind, ignoreIndex, loss } = door.targets!;
+  const { name: loss, targets: kind, ignoreIndex, blank } = door.targets!;
+  if (kind === "sequences") return checkSequences(where, loss, given, n, { classes: output.features, blank });
+  const value = given as TensorLike | undefined;
   const labels = kind === "labels";
   const shape = [n, ...(output.sequence ? [steps] : []), ...(labels ? [] : [output.features])];
   if (value === undefined) throw new ShapeError(`${where}: y is missing; "${loss}" expects ${shapeText(shape)}`);
@@ -155,7 +161,7 @@ function checkTargets(
         throw new OptionError(
           `${where}: label ${y.data[i]} at position ${i} of y; expected 0 to ${output.features - 1}${ignoreIndex === undefined ? "" : ` or ${ignoreIndex}`}`,
         );
-  return y.data;
+  return { y: y.data };
 }
 
 function checkMask(

@@ -3,6 +3,7 @@ import { shown } from "../core/options.ts";
 import type { TensorLike } from "../core/tensor.ts";
 import { isTensor } from "../core/tensor.ts";
 import { type BatchLike, checkBatch, checkExamples, type Door, type Examples, type Extras } from "./examples.ts";
+import type { Targets } from "./sequences.ts";
 
 /**
  * Batches one after the other, from anywhere. A function gives a fresh source
@@ -61,7 +62,7 @@ export function batches(
   where: string,
   door: Door,
   x: TensorLike | BatchSource,
-  y: TensorLike | undefined,
+  y: Targets | undefined,
   extras: Extras,
   batchSize: number,
 ): Iterable<Batch> | AsyncIterable<Batch> {

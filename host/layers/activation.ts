@@ -47,13 +47,13 @@ export function activate(run: Run, activation: ResolvedActivation, sums: Value, 
   const y = { port, rows, stride, mask, saved: { x: sums.address } };
   if (name === "linear") return { ...y, address: sums.address };
   const n = rows * stride;
-  const fusable = name === run.fuses;
+  const fusable = run.fuses?.find((fused) => fused === name);
   const inPlace = own && !activation.needsInput && !fusable;
   const address = inPlace ? sums.address : run.saved(name, n);
   if (name === "softmax") run.k.softmax(address, sums.address, rows, port.features, stride);
   else if (name === "logSoftmax") run.k.logSoftmax(address, sums.address, rows, port.features, stride);
   else run.k.activate(kind, address, sums.address, n, alpha, beta);
-  return { ...y, address, logits: fusable ? { address: sums.address, activation: name } : undefined };
+  return { ...y, address, logits: fusable && { address: sums.address, activation: fusable } };
 }
 
 /** Turns y.gradient into the gradient of the sums, in place, and returns its address. */

@@ -27,8 +27,8 @@ export interface Value {
   readonly stride: number;
   /** Which steps count; absent: all. */
   readonly mask?: Mask;
-  /** Where this is a softmax or sigmoid of something: that something, for fused losses. */
-  readonly logits?: { readonly address: number; readonly activation: "softmax" | "sigmoid" };
+  /** Where this is a softmax or the like of something: that something, for fused losses. */
+  readonly logits?: { readonly address: number; readonly activation: Fusable };
   /** Gradient of the loss with respect to this, once somebody has written it. */
   gradient?: number;
   /** The gradient is that of `logits` already. */
@@ -40,6 +40,9 @@ export interface Value {
   /** Where the states of a recurrent layer begin and end. */
   readonly states?: readonly StatePlace[];
 }
+
+/** Activations that losses know how to take up. */
+export type Fusable = "softmax" | "logSoftmax" | "sigmoid";
 
 /** Steps that count, i32 [T, B], 0 or 1. */
 export interface Mask {
@@ -114,8 +117,8 @@ export interface Run {
   readonly threads: number;
   /** True where a backward follows. */
   readonly backward: boolean;
-  /** The activation that the loss would take up: a layer with it keeps what stands before. */
-  readonly fuses?: "softmax" | "sigmoid";
+  /** Activations that the loss would take up: a layer with one keeps what stands before. */
+  readonly fuses?: readonly Fusable[];
   /** Address of the i32 step counter that random kernels mix into their keys. */
   readonly step: number;
   /** Kept until backward has used it; without backward, until the last reader of the layer's output is done. */

@@ -29,9 +29,9 @@ export function binaryCrossentropy(options: BinaryCrossEntropyOptions = {}): Los
     name,
     config: { reduction, fromLogits, labelSmoothing, ...(posWeight ? { posWeight } : {}) },
     targets: "values",
-    fuses: "sigmoid",
+    fuses: ["sigmoid"],
     fromLogits,
-    check: (n) => checkWidth(where, "posWeight", posWeight, n),
+    check: ({ features }) => checkWidth(where, "posWeight", posWeight, features),
     record(run, { out, rowLosses, dx, x, logits, targets, valid, weights, elementWeights, rows, n, stride }) {
       const w = posWeight ? run.constant("positive weights", posWeight) : 0;
       const kernel = logits ? run.k.binaryCrossEntropyLogits : run.k.binaryCrossEntropyProbabilities;

@@ -45,10 +45,10 @@ function crossEntropy(name: string, sparse: boolean, options: SparseCrossEntropy
       ...(ignoreIndex === undefined ? {} : { ignoreIndex }),
     },
     targets: sparse ? "labels" : "values",
-    fuses: "softmax",
+    fuses: ["softmax"],
     fromLogits,
     ignoreIndex,
-    check: (n) => checkWidth(where, "classWeight", classWeight, n),
+    check: ({ features }) => checkWidth(where, "classWeight", classWeight, features),
     record(run, { out, rowLosses, dx, x, logits, targets, valid, weights, elementWeights, rows, n, stride }) {
       if (elementWeights)
         throw new OptionError(`${where}: sampleWeight must be one a sample or step, not one an output`);

@@ -2,6 +2,7 @@ import { OptionError } from "../core/errors.ts";
 import { shown, suggestion } from "../core/options.ts";
 import { binaryCrossentropy } from "./binary-cross-entropy.ts";
 import { categoricalCrossentropy, sparseCategoricalCrossentropy } from "./cross-entropy.ts";
+import { ctc } from "./ctc.ts";
 import type { Loss } from "./loss.ts";
 import { huber, meanAbsoluteError, meanSquaredError, smoothL1 } from "./regression.ts";
 
@@ -14,6 +15,7 @@ const losses: Readonly<Record<string, (options?: never) => Loss>> = {
   meanAbsoluteError,
   huber,
   smoothL1,
+  ctc,
 };
 
 /** A loss by name, with options, or as it was saved. */

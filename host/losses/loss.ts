@@ -1,4 +1,4 @@
-import type { Json, Run } from "../layers/layer.ts";
+import type { Fusable, Json, Port, Run } from "../layers/layer.ts";
 
 /** Where a loss kernel finds and leaves its numbers. */
 export interface LossPlaces {
@@ -12,15 +12,20 @@ export interface LossPlaces {
   readonly x: number;
   /** x holds logits. */
   readonly logits: boolean;
-  /** i32[rows] labels, or f32[rows, stride] values. */
+  /** i32[rows] labels; f32[rows, stride] values; i32[rows, width] sequences, their number of labels first. */
   readonly targets: number;
-  /** i32[rows], 0 where a row does not count; 0: all count. */
+  /** Of a row of sequences. */
+  readonly width: number;
+  /** i32[rows of x], 0 where a row does not count; 0: all count. */
   readonly valid: number;
   /** f32[rows] or 0. */
   readonly weights: number;
   /** f32[rows, stride] or 0. */
   readonly elementWeights: number;
+  /** Losses: one a row of x, or with sequences one a sample. */
   readonly rows: number;
+  /** Time steps of x. */
+  readonly steps: number;
   readonly n: number;
   readonly stride: number;
 }
@@ -29,14 +34,23 @@ export interface LossPlaces {
 export interface Loss {
   readonly name: string;
   readonly config: { readonly [option: string]: Json };
-  /** What y holds: class numbers, or as many numbers as the output has. */
-  readonly targets: "labels" | "values";
-  /** The output activation that it takes up: the gradient goes straight to the logits. */
-  readonly fuses?: "softmax" | "sigmoid";
+  /** What y holds: class numbers, as many numbers as the output has, or a sequence of labels for each sample. */
+  readonly targets: "labels" | "values" | "sequences";
+  /** Output activations that it takes up: the gradient goes straight to the logits. */
+  readonly fuses?: readonly Fusable[];
   /** The output holds logits already. */
   readonly fromLogits: boolean;
   readonly ignoreIndex?: number;
-  /** @throws OptionError where an option does not fit an output of `n` numbers */
-  check?(n: number): void;
+  /** The class that no label may be. */
+  readonly blank?: number;
+  /** What to do about a loss of Infinity, where that is no fault of the numbers. */
+  readonly infinite?: string;
+  /** @throws OptionError, ShapeError where the loss does not fit the output */
+  check?(output: Port): void;
   record(run: Run, places: LossPlaces): void;
+}
+
+/** The rows that have a loss and a weight each: those of the output, or with sequences one a sample. */
+export function lossPort(loss: Pick<Loss, "targets"> | undefined, output: Port): Port {
+  return loss?.targets === "sequences" ? { ...output, sequence: false, steps: null } : output;
 }

@@ -5,6 +5,7 @@ import { shown } from "../core/options.ts";
 import { readRows, scatter, writeRows } from "../core/rows.ts";
 import { shapeText, type Tensor, type TensorLike, toTensor } from "../core/tensor.ts";
 import { padded } from "../layers/layer.ts";
+import { lossPort } from "../losses/loss.ts";
 import type { Network } from "./network.ts";
 import { type Recording, Request } from "./recording.ts";
 
@@ -40,12 +41,13 @@ export function execute(network: Network, examples: Examples, rows: Int32Array, 
       initialState: carried !== undefined || undefined,
       loss: options.loss,
       weights: options.loss && examples.weightsPer,
+      width: options.loss && examples.width,
       backward: options.backward || undefined,
       stateGradient: options.stateGradient !== undefined || undefined,
       inputGradient: options.inputGradient || undefined,
     }),
   );
-  copyIn(arena, recording, examples, rows, network.output);
+  copyIn(arena, recording, examples, rows, lossPort(options.loss, network.output));
   const put = (places: ReadonlyMap<string, number>, values: readonly Float32Array[] | undefined) =>
     network.states.forEach(({ name, units }, i) => {
       const at = places.get(name);

@@ -2,7 +2,7 @@ import { checkFinite, type Examples } from "../batches/examples.ts";
 import { ShapeError } from "../core/errors.ts";
 import { gather } from "../core/rows.ts";
 import { count, shapeText, type Tensor, type TensorLike, toTensor } from "../core/tensor.ts";
-import type { Loss } from "../losses/loss.ts";
+import { type Loss, lossPort } from "../losses/loss.ts";
 import { execute, finalStates, initialStateGradients } from "./execution.ts";
 import type { Network } from "./network.ts";
 
@@ -67,6 +67,7 @@ export function readGradients(
   const { arena } = network.engine;
   const { input, output } = recording;
   const steps = output.port.sequence ? examples.steps : 1;
+  const losses = lossPort(options.loss, output.port).sequence ? steps : 1;
   const read = (address: number, shape: number[], time: number, stride: number): Tensor => {
     const data = new Float32Array(count(shape));
     gather(data, 0, arena.f32, address >>> 2, examples.count, time, data.length / (examples.count * time), stride);
@@ -87,7 +88,7 @@ export function readGradients(
   return {
     loss,
     rowLosses: recording.rowLosses
-      ? read(recording.rowLosses, [examples.count * steps], steps, 1).data
+      ? read(recording.rowLosses, [examples.count * losses], losses, 1).data
       : new Float32Array(0),
     outputs,
     state,

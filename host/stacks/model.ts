@@ -1,4 +1,5 @@
 import { checkExamples, type Door, type Examples, type Extras } from "../batches/examples.ts";
+import type { Targets } from "../batches/sequences.ts";
 import { batches } from "../batches/source.ts";
 import { OptionError, ShapeError, StateError } from "../core/errors.ts";
 import { checkOptions, integer, shown } from "../core/options.ts";
@@ -100,7 +101,7 @@ export class Model {
       output: network.output,
       tokens: this.tokens,
       allowNonFinite,
-      targets: loss && { kind: loss.targets, ignoreIndex: loss.ignoreIndex, loss: loss.name },
+      targets: loss,
     };
   }
 
@@ -138,7 +139,7 @@ export class Model {
     checkOptions("compile()", options, ["loss", "optimizer", "metrics"]);
     if (options?.loss === undefined) throw new OptionError('compile(): "loss" is missing');
     const loss = resolveLoss("compile()", options.loss);
-    loss.check?.(this.network.output.features);
+    loss.check?.(this.network.output);
     const optimizer = resolveOptimizer("compile()", options.optimizer ?? "adam");
     if (options.metrics !== undefined && !Array.isArray(options.metrics))
       throw new OptionError(`compile(): "metrics" must be an array, got ${shown(options.metrics)}`);
@@ -170,7 +171,7 @@ export class Model {
    * @throws ShapeError, OptionError for data and options that do not fit, before anything runs
    * @throws StateError  when the model is not compiled, or training diverges
    */
-  async fit(x: FitData, y?: TensorLike | FitOptions, options: FitOptions = {}): Promise<History> {
+  async fit(x: FitData, y?: Targets | FitOptions, options: FitOptions = {}): Promise<History> {
     this.checkTrains("fit()");
     const trainer = this.compiled("fit()");
     if (isBatchSource(x) && isOptions(y)) {
@@ -178,7 +179,7 @@ export class Model {
       y = undefined;
     }
     return this.exclusively("fit()", () =>
-      fit(this, trainer, (allow) => this.door(true, allow), x, y as TensorLike | undefined, options),
+      fit(this, trainer, (allow) => this.door(true, allow), x, y as Targets | undefined, options),
     );
   }
 
@@ -189,7 +190,7 @@ export class Model {
    */
   async trainOnBatch(
     x: TensorLike,
-    y: TensorLike,
+    y: Targets,
     options: GradientOptions = {},
   ): Promise<{ loss: number; gradientNorm: number; state: Tensor[] }> {
     this.checkTrains("trainOnBatch()");
@@ -216,7 +217,7 @@ export class Model {
    */
   async evaluate(
     x: FitData,
-    y?: TensorLike | EvaluateOptions,
+    y?: Targets | EvaluateOptions,
     options: EvaluateOptions = {},
   ): Promise<Record<string, number>> {
     const where = "evaluate()";
@@ -229,7 +230,7 @@ export class Model {
     const batchSize = integer(where, "batchSize", options.batchSize ?? 256, 1);
     const door = this.door(true, options.allowNonFinite);
     return this.exclusively(where, () =>
-      evaluate(trainer, where, batches(where, door, x, y as TensorLike | undefined, extras(options), batchSize)),
+      evaluate(trainer, where, batches(where, door, x, y as Targets | undefined, extras(options), batchSize)),
     );
   }
 
@@ -280,7 +281,7 @@ export class Model {
    * @param y targets for the compiled loss; or { outputGradient, stateGradient? }, for the gradients of
    *          sum(output * outputGradient) + sum(state * stateGradient)
    */
-  async gradients(x: TensorLike, y: TensorLike | Cotangents, options: GradientOptions = {}): Promise<Gradients> {
+  async gradients(x: TensorLike, y: Targets | Cotangents, options: GradientOptions = {}): Promise<Gradients> {
     const { network } = this;
     const where = "gradients()";
     network.checkAlive();
@@ -291,7 +292,7 @@ export class Model {
     const examples = checkExamples(where, this.door(!cotangents, options.allowNonFinite), {
       ...extras(options),
       x,
-      ...(cotangents ? {} : { y: y as TensorLike }),
+      ...(cotangents ? {} : { y: y as Targets }),
     });
     const B = examples.count;
     const initialState = checkStates(network, where, options.initialState, B);
@@ -447,7 +448,7 @@ function isCotangents(y: unknown): y is Cotangents {
 }
 
 /** In place of y, where x gives batches. */
-function isOptions<Options extends object>(y: TensorLike | Options | undefined): y is Options {
+function isOptions<Options extends object>(y: Targets | Options | undefined): y is Options {
   return typeof y === "object" && y !== null && !ArrayBuffer.isView(y) && !Array.isArray(y) && !("data" in y);
 }
 

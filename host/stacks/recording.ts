@@ -2,7 +2,7 @@ import type { Arena } from "../core/arena.ts";
 import { Program } from "../core/kernels.ts";
 import { Region } from "../core/plan.ts";
 import { type Mask, padded, type Run, type StatePlace, type Value } from "../layers/layer.ts";
-import type { Loss } from "../losses/loss.ts";
+import { type Loss, lossPort } from "../losses/loss.ts";
 import type { Network } from "./network.ts";
 
 /** What is to be run, and on which sizes: everything that a recording depends on. */
@@ -21,6 +21,8 @@ export class Request {
       readonly loss?: Loss;
       /** One weight a row, or one an element of the output. */
       readonly weights?: "rows" | "elements";
+      /** Numbers in a row of targets that are sequences of labels. */
+      readonly width?: number;
       /** A backward pass follows. */
       readonly backward?: boolean;
       /** Gradients of the final states are given. */
@@ -201,10 +203,14 @@ function lay(network: Network, request: Request, bases: readonly number[]): Reco
   const elements = output.rows * output.stride;
   if (loss) {
     lossAt = io.take("loss", 4);
-    rowLosses = io.take("row losses", output.rows);
-    targets = io.take("targets", loss.targets === "labels" ? output.rows : elements);
-    if (options.weights) weights = io.take("weights", options.weights === "rows" ? output.rows : elements);
-    const fused = !loss.fromLogits && output.logits !== undefined && output.logits.activation === loss.fuses;
+    const rows = lossPort(loss, output.port).sequence ? output.rows : B;
+    const { width = 0 } = options;
+    const numbers = { labels: rows, values: elements, sequences: rows * width };
+    rowLosses = io.take("row losses", rows);
+    targets = io.take("targets", numbers[loss.targets]);
+    if (options.weights) weights = io.take("weights", options.weights === "rows" ? rows : elements);
+    const { logits } = output;
+    const fused = !loss.fromLogits && logits !== undefined && (loss.fuses?.includes(logits.activation) ?? false);
     if (backward && wanted.has(output)) {
       output.gradient = saved.take("gradient of the output", elements);
       output.fused = fused;
@@ -213,13 +219,15 @@ function lay(network: Network, request: Request, bases: readonly number[]): Reco
       out: lossAt,
       rowLosses,
       dx: output.gradient ?? 0,
-      x: fused ? output.logits!.address : output.address,
+      x: fused ? logits.address : output.address,
       logits: fused || loss.fromLogits,
       targets,
+      width,
       valid: output.mask?.address ?? 0,
       weights: options.weights === "rows" ? weights : 0,
       elementWeights: options.weights === "elements" ? weights : 0,
-      rows: output.rows,
+      rows,
+      steps: output.rows / B,
       n: output.port.features,
       stride: output.stride,
     });

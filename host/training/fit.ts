@@ -1,4 +1,5 @@
 import { checkExamples, type Door, type Examples, type Extras } from "../batches/examples.ts";
+import type { Targets } from "../batches/sequences.ts";
 import { type BatchSource, checkBeside, isBatchSource, slices, sourced } from "../batches/source.ts";
 import { OptionError, ShapeError, StateError } from "../core/errors.ts";
 import { checkOptions, flag, integer, real, shown } from "../core/options.ts";
@@ -14,10 +15,7 @@ export type FitData = TensorLike | BatchSource;
 export { isBatchSource };
 
 /** Samples to validate on: [x, y], a record with lengths or weights, or a source of batches that can be read anew. */
-export type ValidationData =
-  | readonly [TensorLike, TensorLike]
-  | ({ x: TensorLike; y: TensorLike } & Extras)
-  | BatchSource;
+export type ValidationData = readonly [TensorLike, Targets] | ({ x: TensorLike; y: Targets } & Extras) | BatchSource;
 
 export interface FitOptions extends Extras {
   /** Passes over the data, counted from the beginning of training. Default 1. */
@@ -86,7 +84,7 @@ async function run(
   trainer: Trainer,
   doorFor: (allowNonFinite?: boolean) => Door,
   x: FitData,
-  y: TensorLike | undefined,
+  y: Targets | undefined,
   options: FitOptions,
 ): Promise<History> {
   const where = "fit()";
@@ -228,8 +226,8 @@ function validator(
   if (!isBatchSource(data)) {
     if (!Array.isArray(data)) checkOptions(where, data, ["x", "y", "lengths", "mask", "sampleWeight"]);
     const { x, y, ...extras } = Array.isArray(data)
-      ? { x: data[0] as TensorLike, y: data[1] as TensorLike }
-      : (data as { x: TensorLike; y: TensorLike } & Extras);
+      ? { x: data[0] as TensorLike, y: data[1] as Targets }
+      : (data as { x: TensorLike; y: Targets } & Extras);
     const examples = checkExamples(where, door, { ...extras, x, y });
     trainer.network.checkBatches(where, examples.count, batchSize);
     return () => evaluate(trainer, where, slices(examples, batchSize), signal);
@@ -245,6 +243,10 @@ function withClassWeights(
   classWeight: Readonly<Record<number, number>> | readonly number[],
 ): Examples {
   const { features, sequence } = door.output;
+  if (examples.width)
+    throw new OptionError(
+      `${where}: "classWeight" needs one label a sample or step; "${door.targets?.name}" has sequences`,
+    );
   const classes = features === 1 ? 2 : features;
   const weights = new Float32Array(classes).fill(1);
   for (const [label, weight] of Object.entries(classWeight)) {

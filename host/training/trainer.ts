@@ -173,6 +173,8 @@ export class Trainer {
     const [sum, divisor] = [arena.f64[recording.loss >>> 3], arena.f64[(recording.loss >>> 3) + 1]];
     const value = this.reduction === "sum" ? sum : divisor > 0 ? sum / divisor : 0;
     const gradientNorm = this.norm();
+    if (value === Infinity && loss.infinite && Number.isFinite(gradientNorm))
+      throw this.infinite(recording, rows, options.where);
     if (!(Number.isFinite(value) && Number.isFinite(gradientNorm))) {
       network.resetStates(); // stateful layers would go on from numbers that are not finite
       throw diverged(options.where, this.culprit(recording, value));
@@ -222,6 +224,16 @@ export class Trainer {
         if (own > clipNorm) core.scale(gradient, size, clipNorm / own);
       }
     if (clipValue !== undefined) core.clipValue(grads, n, clipValue);
+  }
+
+  /** A loss of Infinity that is the sample's fault and not the numbers'. */
+  private infinite(recording: Recording, rows: Int32Array, where: string | undefined): StateError {
+    const losses = this.network.engine.arena.f32.subarray(recording.rowLosses >>> 2);
+    const sample = rows[losses.indexOf(Infinity)];
+    this.network.resetStates();
+    return new StateError(
+      `${where ? `${where}: ` : ""}the loss "${this.loss.name}" of sample ${sample} is Infinity: ${this.loss.infinite}`,
+    );
   }
 
   /** The first tensor with a number that is not finite, in the order of computation. */

@@ -27,7 +27,14 @@ const k = compile(
     (name) => `export function ${name}(y: usize, x: usize, n: i32): void {
     for (let i: usize = 0, end = <usize>n << 2; i < end; i += 16) v128.store(y + i, math.${name}(v128.load(x + i)))
   }`,
-  ).join("\n")}`,
+  ).join("\n")}
+  export function expParts(mantissa: usize, exponent: usize, x: usize, n: i32): void {
+    for (let i: usize = 0, end = <usize>n << 2; i < end; i += 16) {
+      const v = v128.load(x + i), whole = math.expWhole(v)
+      v128.store(mantissa + i, math.expMantissa(v, whole))
+      v128.store(exponent + i, math.expExponent(whole))
+    }
+  }`,
   memory,
 );
 
@@ -75,6 +82,28 @@ function values(name: string, points: number[]): number[] {
 test("sigmoid is within 3 ulp over all floats, denormal results too", () => {
   for (const fill of [allFloats, evenly(-110, -80), evenly(-20, 20), evenly(-1, 1)])
     assert.ok(worst("sigmoid", sigmoid, fill).ulps < 2.41);
+});
+
+test("e^x as mantissa and exponent is within 1.1e-7, far beyond the range of floats", () => {
+  const exponents = new Int32Array(memory.buffer, 7 << 18, COUNT);
+  const largest = (from: number, to: number) => {
+    let error = 0;
+    for (let block = 0; evenly(from, to)(block); block++) {
+      k.expParts(y.byteOffset, exponents.byteOffset, x.byteOffset, COUNT);
+      for (let i = 0; i < COUNT; i++) {
+        // x - n ln 2 in two parts, so that nothing of it is lost.
+        const exact = Math.exp(x[i] - exponents[i] * 0.693359375 + exponents[i] * 2.1219444005469057e-4);
+        error = Math.max(error, Math.abs(y[i] / exact - 1));
+        assert.ok(y[i] > 0.7 && y[i] < 1.42, `mantissa ${y[i]} of ${x[i]}`);
+      }
+    }
+    return error;
+  };
+  assert.ok(largest(-1000, 88) < 1.1e-7);
+  assert.ok(largest(-22700, 88) < 3.7e-7);
+  x.fill(-2097152);
+  k.expParts(y.byteOffset, exponents.byteOffset, x.byteOffset, 4);
+  assert.ok(Math.abs(exponents[0] * Math.LN2 + Math.log(y[0]) + 2097152) < 0.25);
 });
 
 test("tanh is within 4e-7 over all floats, within 4 ulp near 0", () => {
