@@ -1,5 +1,5 @@
 import { FormatError, GruvyError, OptionError, StateError } from "../core/errors.ts";
-import { checkOptions, flag, shown } from "../core/options.ts";
+import { checkOptions, flag, oneOf, shown } from "../core/options.ts";
 import { shapeText, type Tensor } from "../core/tensor.ts";
 import { getEngine } from "../core/wasm.ts";
 import { layerFromConfig } from "../layers/index.ts";
@@ -10,6 +10,7 @@ import type { Architecture, Model } from "../stacks/model.ts";
 import type { Quantization, Weights } from "../stacks/network.ts";
 import { assemble } from "../stacks/sequential.ts";
 import type { Progress } from "../training/trainer.ts";
+import { LARGEST_HALF, toHalf } from "./half.ts";
 import { readSafetensors, type StoredTensor, type WritableTensor, writeSafetensors } from "./safetensors.ts";
 
 /**
@@ -24,6 +25,8 @@ import { readSafetensors, type StoredTensor, type WritableTensor, writeSafetenso
 export interface SaveOptions {
   /** Add what `fit` needs to go on as if it had never stopped. Default false. */
   training?: boolean;
+  /** What weights are stored as; "float16" halves the file and rounds them to 11 bits. Default "float32". */
+  precision?: "float32" | "float16";
 }
 
 /** Version of the JSON, raised when an older reader could not make sense of it. */
@@ -43,10 +46,13 @@ interface Header {
 
 /** The bytes of a saved model. */
 export function toBytes(model: Model, options: SaveOptions = {}): Uint8Array<ArrayBuffer> {
-  checkOptions("save()", options, ["training"]);
+  checkOptions("save()", options, ["training", "precision"]);
+  const precision = oneOf("save()", "precision", options.precision ?? "float32", ["float32", "float16"]);
   const training = flag("save()", "training", options.training ?? false);
   const trainer = model.training;
   if (training && !trainer) throw new OptionError('save(): "training" needs a compiled model');
+  if (training && precision === "float16")
+    throw new OptionError('save(): "precision": training goes on from exact weights; use "float32" with "training"');
   const { network } = model;
   if (training && network.quantization) throw new StateError('save(): "training": a quantised model cannot train');
   const tensors = new Map<string, WritableTensor>();
@@ -55,7 +61,10 @@ export function toBytes(model: Model, options: SaveOptions = {}): Uint8Array<Arr
       const { q, scales } = network.readQuantized(param);
       tensors.set(param.name, { shape: param.shape, data: q });
       tensors.set(`${param.name}.scale`, { shape: [scales.length], data: scales });
-    } else tensors.set(param.name, { shape: param.shape, data: network.readParam(param) });
+    } else {
+      const data = network.readParam(param);
+      tensors.set(param.name, { shape: param.shape, data: precision === "float16" ? halves(param.name, data) : data });
+    }
   const callbacks: Record<string, Json> = {};
   if (training && trainer) {
     for (const [name, { shape, data }] of trainer.moments()) tensors.set(name, { shape: [...shape], data });
@@ -78,6 +87,16 @@ export function toBytes(model: Model, options: SaveOptions = {}): Uint8Array<Arr
     ...(training && trainer && { training: { progress: trainer.progress, callbacks } }),
   };
   return writeSafetensors(tensors, { gruvy: JSON.stringify(header), format: "gruvy" }) as Uint8Array<ArrayBuffer>;
+}
+
+/** @throws OptionError for numbers that f16 has no room for */
+function halves(name: string, data: Float32Array): Uint16Array {
+  const large = data.find((v) => Math.abs(v) > LARGEST_HALF);
+  if (large !== undefined)
+    throw new OptionError(
+      `save(): "precision": "${name}" has ${large}, and float16 ends at ${LARGEST_HALF}; use "float32"`,
+    );
+  return toHalf(data);
 }
 
 /** Metrics of the user's own cannot be made again from a file. */
