@@ -12,6 +12,7 @@ import { assemble } from "../stacks/sequential.ts";
 import type { Progress } from "../training/trainer.ts";
 import { LARGEST_HALF, toHalf } from "./half.ts";
 import { readSafetensors, type StoredTensor, type WritableTensor, writeSafetensors } from "./safetensors.ts";
+import { type ModelSource, readSource } from "./source.ts";
 
 /**
  * Our own file: safetensors with the parameters under their names in Keras
@@ -117,28 +118,6 @@ export async function save(model: Model, path: string | URL, options: SaveOption
   await writeFile(String(path), bytes);
 }
 
-/** Where a model may come from: a path (Node-like runtimes), a URL, bytes, a Response, a File or Blob. */
-export type ModelSource = string | URL | Uint8Array | ArrayBuffer | Response | Blob;
-
-async function read(source: ModelSource): Promise<Uint8Array> {
-  if (source instanceof Uint8Array) return source;
-  if (source instanceof ArrayBuffer) return new Uint8Array(source);
-  if (typeof source === "string" || source instanceof URL) {
-    const place = String(source);
-    if (!/^(https?|data|blob):/i.test(place)) {
-      const { hasFiles, readFile } = await import("../files/files.ts");
-      if (hasFiles()) return readFile(place);
-    }
-    source = await fetch(place);
-  }
-  // By what they can do, not by instanceof: Node loads all of fetch at the first mention of Response.
-  if (typeof source !== "object" || source === null || typeof (source as Blob).arrayBuffer !== "function")
-    throw new OptionError(`loadModel(): expected a path, URL, bytes, Response or File, got ${shown(source)}`);
-  if ("ok" in source && !source.ok)
-    throw new FormatError(`loadModel(): ${source.url} answered ${source.status} ${source.statusText}`);
-  return new Uint8Array(await source.arrayBuffer());
-}
-
 /**
  * A model from a file that `save` wrote.
  *
@@ -147,7 +126,7 @@ async function read(source: ModelSource): Promise<Uint8Array> {
  * @throws FormatError for a file that is damaged, hostile, or of another kind; nothing is left behind
  */
 export async function loadModel(source: ModelSource): Promise<Model> {
-  const bytes = await read(source);
+  const bytes = await readSource(source, "loadModel()");
   const { tensors, metadata } = readSafetensors(bytes, "loadModel()");
   const text = metadata.get("gruvy");
   if (text === undefined)
