@@ -1,5 +1,5 @@
 import { FormatError, GruvyError, OptionError, StateError } from "../core/errors.ts";
-import { checkOptions, flag, shown } from "../core/options.ts";
+import { checkOptions, flag, oneOf, shown } from "../core/options.ts";
 import { shapeText, type Tensor } from "../core/tensor.ts";
 import { getEngine } from "../core/wasm.ts";
 import { layerFromConfig } from "../layers/index.ts";
@@ -10,7 +10,9 @@ import type { Architecture, Model } from "../stacks/model.ts";
 import type { Quantization, Weights } from "../stacks/network.ts";
 import { assemble } from "../stacks/sequential.ts";
 import type { Progress } from "../training/trainer.ts";
+import { LARGEST_HALF, toHalf } from "./half.ts";
 import { readSafetensors, type StoredTensor, type WritableTensor, writeSafetensors } from "./safetensors.ts";
+import { type ModelSource, readSource } from "./source.ts";
 
 /**
  * Our own file: safetensors with the parameters under their names in Keras
@@ -24,6 +26,8 @@ import { readSafetensors, type StoredTensor, type WritableTensor, writeSafetenso
 export interface SaveOptions {
   /** Add what `fit` needs to go on as if it had never stopped. Default false. */
   training?: boolean;
+  /** What weights are stored as; "float16" halves the file and rounds them to 11 bits. Default "float32". */
+  precision?: "float32" | "float16";
 }
 
 /** Version of the JSON, raised when an older reader could not make sense of it. */
@@ -43,10 +47,13 @@ interface Header {
 
 /** The bytes of a saved model. */
 export function toBytes(model: Model, options: SaveOptions = {}): Uint8Array<ArrayBuffer> {
-  checkOptions("save()", options, ["training"]);
+  checkOptions("save()", options, ["training", "precision"]);
+  const precision = oneOf("save()", "precision", options.precision ?? "float32", ["float32", "float16"]);
   const training = flag("save()", "training", options.training ?? false);
   const trainer = model.training;
   if (training && !trainer) throw new OptionError('save(): "training" needs a compiled model');
+  if (training && precision === "float16")
+    throw new OptionError('save(): "precision": training goes on from exact weights; use "float32" with "training"');
   const { network } = model;
   if (training && network.quantization) throw new StateError('save(): "training": a quantised model cannot train');
   const tensors = new Map<string, WritableTensor>();
@@ -55,7 +62,10 @@ export function toBytes(model: Model, options: SaveOptions = {}): Uint8Array<Arr
       const { q, scales } = network.readQuantized(param);
       tensors.set(param.name, { shape: param.shape, data: q });
       tensors.set(`${param.name}.scale`, { shape: [scales.length], data: scales });
-    } else tensors.set(param.name, { shape: param.shape, data: network.readParam(param) });
+    } else {
+      const data = network.readParam(param);
+      tensors.set(param.name, { shape: param.shape, data: precision === "float16" ? halves(param.name, data) : data });
+    }
   const callbacks: Record<string, Json> = {};
   if (training && trainer) {
     for (const [name, { shape, data }] of trainer.moments()) tensors.set(name, { shape: [...shape], data });
@@ -80,6 +90,16 @@ export function toBytes(model: Model, options: SaveOptions = {}): Uint8Array<Arr
   return writeSafetensors(tensors, { gruvy: JSON.stringify(header), format: "gruvy" }) as Uint8Array<ArrayBuffer>;
 }
 
+/** @throws OptionError for numbers that f16 has no room for */
+function halves(name: string, data: Float32Array): Uint16Array {
+  const large = data.find((v) => Math.abs(v) > LARGEST_HALF);
+  if (large !== undefined)
+    throw new OptionError(
+      `save(): "precision": "${name}" has ${large}, and float16 ends at ${LARGEST_HALF}; use "float32"`,
+    );
+  return toHalf(data);
+}
+
 /** Metrics of the user's own cannot be made again from a file. */
 function isBuiltIn({ name, options }: Metric<unknown>): boolean {
   try {
@@ -98,28 +118,6 @@ export async function save(model: Model, path: string | URL, options: SaveOption
   await writeFile(String(path), bytes);
 }
 
-/** Where a model may come from: a path (Node-like runtimes), a URL, bytes, a Response, a File or Blob. */
-export type ModelSource = string | URL | Uint8Array | ArrayBuffer | Response | Blob;
-
-async function read(source: ModelSource): Promise<Uint8Array> {
-  if (source instanceof Uint8Array) return source;
-  if (source instanceof ArrayBuffer) return new Uint8Array(source);
-  if (typeof source === "string" || source instanceof URL) {
-    const place = String(source);
-    if (!/^(https?|data|blob):/i.test(place)) {
-      const { hasFiles, readFile } = await import("../files/files.ts");
-      if (hasFiles()) return readFile(place);
-    }
-    source = await fetch(place);
-  }
-  // By what they can do, not by instanceof: Node loads all of fetch at the first mention of Response.
-  if (typeof source !== "object" || source === null || typeof (source as Blob).arrayBuffer !== "function")
-    throw new OptionError(`loadModel(): expected a path, URL, bytes, Response or File, got ${shown(source)}`);
-  if ("ok" in source && !source.ok)
-    throw new FormatError(`loadModel(): ${source.url} answered ${source.status} ${source.statusText}`);
-  return new Uint8Array(await source.arrayBuffer());
-}
-
 /**
  * A model from a file that `save` wrote.
  *
@@ -128,7 +126,7 @@ async function read(source: ModelSource): Promise<Uint8Array> {
  * @throws FormatError for a file that is damaged, hostile, or of another kind; nothing is left behind
  */
 export async function loadModel(source: ModelSource): Promise<Model> {
-  const bytes = await read(source);
+  const bytes = await readSource(source, "loadModel()");
   const { tensors, metadata } = readSafetensors(bytes, "loadModel()");
   const text = metadata.get("gruvy");
   if (text === undefined)

@@ -1,6 +1,7 @@
 import { FormatError } from "../core/errors.ts";
 import { shown } from "../core/options.ts";
 import { shapeText } from "../core/tensor.ts";
+import { fromBfloat, fromHalf } from "./half.ts";
 
 /**
  * safetensors: u64 length of the header, the header as JSON
@@ -66,26 +67,6 @@ const dtypes: Record<string, Dtype> = {
 };
 
 const METADATA = "__metadata__";
-
-/** bf16 is the upper half of an f32. */
-function fromBfloat(stored: Uint16Array): Float32Array {
-  const bits = Uint32Array.from(stored, (b) => b << 16);
-  return new Float32Array(bits.buffer);
-}
-
-/**
- * f16 as f32. Exponent and fraction move into their places in an f32, whose
- * exponents are biased by 127, not 15; multiplying by 2^112 makes up for that,
- * for subnormals too. Infinities and NaN have an exponent of their own.
- */
-function fromHalf(stored: Uint16Array): Float32Array {
-  const bits = Uint32Array.from(stored, (h) => ((h & 0x8000) << 16) | ((h & 0x7fff) << 13));
-  const out = new Float32Array(bits.buffer);
-  for (let i = 0; i < out.length; i++)
-    if ((stored[i] & 0x7c00) === 0x7c00) bits[i] |= 0x7f800000;
-    else out[i] *= 5.192296858534828e33; // 2^112, exact
-  return out;
-}
 
 /** One entry of the header, checked. */
 interface Entry {
@@ -248,13 +229,15 @@ function readData({ type: Type, widen }: Dtype, bytes: Uint8Array, offset: numbe
 /** What can be written: numbers whose type says how. */
 export interface WritableTensor {
   shape: readonly number[];
-  data: Float32Array | Float64Array | Int32Array | Int8Array | Uint8Array;
+  /** A Uint16Array holds the bits of f16 numbers (`toHalf`). */
+  data: Float32Array | Float64Array | Int32Array | Uint16Array | Int8Array | Uint8Array;
 }
 
-function writtenType({ data }: WritableTensor): "F64" | "F32" | "I32" | "I8" | "U8" {
+function writtenType({ data }: WritableTensor): "F64" | "F32" | "F16" | "I32" | "I8" | "U8" {
   if (data instanceof Float64Array) return "F64";
   if (data instanceof Float32Array) return "F32";
   if (data instanceof Int32Array) return "I32";
+  if (data instanceof Uint16Array) return "F16";
   return data instanceof Int8Array ? "I8" : "U8";
 }
 

@@ -280,6 +280,26 @@ test("the file is a safetensors file, and its tensors have the shapes of Keras",
   model.dispose();
 });
 
+test("float16 halves the weights, rounds them once, and refuses what it has no room for", async () => {
+  const model = await sequential([gru(16), dense(3)], { inputShape: [null, 2], seed: 1 });
+  const small = model.toBytes({ precision: "float16" });
+  const stored = readSafetensors(small).tensors;
+  assert.ok([...stored.values()].every(({ dtype }) => dtype === "F16"));
+  const back = await loadModel(small);
+  for (const [name, { data }] of Object.entries(model.weights()))
+    back.weights()[name].data.forEach((v, i) => {
+      assert.ok(Math.abs(v - data[i]) <= Math.max(2 ** -25, Math.abs(data[i]) * 2 ** -11), `${name}: ${v}, ${data[i]}`);
+    });
+  same(back.toBytes({ precision: "float16" }), small, "saved again");
+  model.setWeights({ ...model.weights(), "dense.bias": [1, 1e5, 0] });
+  await refuses(() => model.toBytes({ precision: "float16" }), OptionError, /"dense.bias" has 100000/);
+  await refuses(() => model.toBytes({ precision: "float8" as never }), OptionError, /"precision" must be one of/);
+  model.compile({ loss: "meanSquaredError" });
+  await refuses(() => model.toBytes({ precision: "float16", training: true }), OptionError, /exact weights/);
+  model.dispose();
+  back.dispose();
+});
+
 test("a model loads from bytes, buffers, Blob, Response, path, file: and data: URLs", async () => {
   const model = await trained();
   const path = join(folder, "ünd ein # name %20.safetensors");

@@ -1,0 +1,104 @@
+import type { Tensor } from "../core/tensor.ts";
+
+/**
+ * The one place that knows how other programs lay out a GRU. Inside gruvy
+ * gates are [z | r | n] and matrices have a column a unit:
+ *
+ *             gates      kernel    biases
+ *   gruvy     z, r, n    [I, 3H]   [2, 3H] input and recurrent; reset before: [3H]
+ *   PyTorch   r, z, n    [3H, I]   bias_ih [3H], bias_hh [3H]; reset after only
+ *   ONNX      z, r, h    [3H, I]   [6H]: input, then recurrent; reset before: the two add up
+ *
+ * Every conversion but that last sum moves numbers and changes none.
+ */
+export interface GruWeights {
+  /** [I, 3H] */
+  readonly kernel: Tensor;
+  /** [H, 3H] */
+  readonly recurrentKernel: Tensor;
+  /** [2, 3H], or [3H] for the reset-before form; absent without biases. */
+  readonly bias?: Tensor;
+}
+
+/** A layer of nn.GRU, one direction. */
+export interface TorchGru {
+  /** [3H, I] */
+  readonly weightIh: Tensor;
+  /** [3H, H] */
+  readonly weightHh: Tensor;
+  /** [3H] */
+  readonly biasIh?: Tensor;
+  /** [3H] */
+  readonly biasHh?: Tensor;
+}
+
+/** One direction of an ONNX GRU node. */
+export interface OnnxGru {
+  /** [3H, I] */
+  readonly W: Tensor;
+  /** [3H, H] */
+  readonly R: Tensor;
+  /** [6H] */
+  readonly B?: Tensor;
+}
+
+/** [rows, columns] to [columns, rows]. */
+export function transpose({ shape: [rows, columns], data }: Tensor): Tensor {
+  const out = new Float32Array(data.length);
+  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) out[j * rows + i] = data[i * columns + j];
+  return { shape: [columns, rows], data: out };
+}
+
+/** Swaps the first two of three blocks of rows: [r | z | n] to [z | r | n], and back. */
+function swapGates({ shape, data }: Tensor): Tensor {
+  const third = data.length / 3;
+  const out = data.slice();
+  out.copyWithin(0, third, 2 * third);
+  out.set(data.subarray(0, third), third);
+  return { shape: [...shape], data: out };
+}
+
+function joined(a: Float32Array, b: Float32Array): Float32Array {
+  const out = new Float32Array(a.length + b.length);
+  out.set(a);
+  out.set(b, a.length);
+  return out;
+}
+
+/** The k-th half of a tensor of two, [2, n] or [2n], as [n]. */
+function half({ data }: Tensor, k: 0 | 1): Tensor {
+  const n = data.length / 2;
+  return { shape: [n], data: data.slice(k * n, (k + 1) * n) };
+}
+
+/** PyTorch to gruvy, reset after. Biases are both there or both not. */
+export function fromTorchGru({ weightIh, weightHh, biasIh, biasHh }: TorchGru): GruWeights {
+  const weights = { kernel: transpose(swapGates(weightIh)), recurrentKernel: transpose(swapGates(weightHh)) };
+  if (!biasIh || !biasHh) return weights;
+  const data = joined(swapGates(biasIh).data, swapGates(biasHh).data);
+  return { ...weights, bias: { shape: [2, biasIh.data.length], data } };
+}
+
+/** gruvy, reset after, to PyTorch. */
+export function toTorchGru({ kernel, recurrentKernel, bias }: GruWeights): TorchGru {
+  const weights = { weightIh: swapGates(transpose(kernel)), weightHh: swapGates(transpose(recurrentKernel)) };
+  if (!bias) return weights;
+  return { ...weights, biasIh: swapGates(half(bias, 0)), biasHh: swapGates(half(bias, 1)) };
+}
+
+/** ONNX to gruvy. @param resetAfter the node's linear_before_reset */
+export function fromOnnxGru({ W, R, B }: OnnxGru, resetAfter: boolean): GruWeights {
+  const weights = { kernel: transpose(W), recurrentKernel: transpose(R) };
+  if (!B) return weights;
+  const n = B.data.length / 2;
+  if (resetAfter) return { ...weights, bias: { shape: [2, n], data: B.data.slice() } };
+  return { ...weights, bias: { shape: [n], data: B.data.slice(0, n).map((b, i) => b + B.data[n + i]) } };
+}
+
+/** gruvy to ONNX. The one bias of the reset-before form goes with the input, and zeros with the state. */
+export function toOnnxGru({ kernel, recurrentKernel, bias }: GruWeights): OnnxGru {
+  const weights = { W: transpose(kernel), R: transpose(recurrentKernel) };
+  if (!bias) return weights;
+  const data = bias.shape.length === 2 ? bias.data.slice() : joined(bias.data, new Float32Array(bias.data.length));
+  return { ...weights, B: { shape: [data.length], data } };
+}

@@ -1,0 +1,25 @@
+import { FormatError, OptionError } from "../core/errors.ts";
+import { shown } from "../core/options.ts";
+
+/** Where a model may come from: a path (Node-like runtimes), a URL, bytes, a Response, a File or Blob. */
+export type ModelSource = string | URL | Uint8Array | ArrayBuffer | Response | Blob;
+
+/** All bytes of a source. @param where named in errors */
+export async function readSource(source: ModelSource, where: string): Promise<Uint8Array> {
+  if (source instanceof Uint8Array) return source;
+  if (source instanceof ArrayBuffer) return new Uint8Array(source);
+  if (typeof source === "string" || source instanceof URL) {
+    const place = String(source);
+    if (!/^(https?|data|blob):/i.test(place)) {
+      const { hasFiles, readFile } = await import("../files/files.ts");
+      if (hasFiles()) return readFile(place);
+    }
+    source = await fetch(place);
+  }
+  // By what they can do, not by instanceof: Node loads all of fetch at the first mention of Response.
+  if (typeof source !== "object" || source === null || typeof (source as Blob).arrayBuffer !== "function")
+    throw new OptionError(`${where}: expected a path, URL, bytes, Response or File, got ${shown(source)}`);
+  if ("ok" in source && !source.ok)
+    throw new FormatError(`${where}: ${source.url} answered ${source.status} ${source.statusText}`);
+  return new Uint8Array(await source.arrayBuffer());
+}

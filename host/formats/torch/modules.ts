@@ -1,0 +1,139 @@
+import { FormatError } from "../../core/errors.ts";
+import type { Tensor } from "../../core/tensor.ts";
+import type { Node } from "../../stacks/network.ts";
+import { fromTorchGru, type GruWeights, toTorchGru, transpose } from "../gates.ts";
+
+/**
+ * Layers of gruvy as PyTorch's modules have them: which tensors, in which
+ * shapes, and how numbers go there and back.
+ */
+
+/** A tensor of a module: "weight", or "weight_ih" for the layer's level of an nn.GRU ("weight_ih_l0"). */
+export interface ModuleTensor {
+  readonly name: string;
+  readonly shape: readonly number[];
+}
+
+type Tensors = Readonly<Record<string, Tensor>>;
+
+/** A layer that has parameters, seen as a module. */
+export interface TorchModule {
+  /** gruvy's name. */
+  readonly layer: string;
+  /** "nn.Linear". */
+  readonly kind: string;
+  /** One level of an nn.GRU, whose names end in _l0, _l1... */
+  readonly recurrent: boolean;
+  readonly tensors: readonly ModuleTensor[];
+  /** The module's tensors as gruvy's parameters, without the layer's name. */
+  toGruvy(tensors: Tensors): Record<string, Tensor>;
+  toTorch(parameters: Tensors): Record<string, Tensor>;
+}
+
+type Description = Omit<TorchModule, "layer" | "recurrent"> & { readonly recurrent?: boolean };
+
+const same = (from: string, to: string) => ({
+  toGruvy: (t: Tensors) => ({ [to]: t[from] }),
+  toTorch: (p: Tensors) => ({ [from]: p[to] }),
+});
+
+/** Every layer type that PyTorch has a module for; a new one is a row here. */
+const MODULES: Readonly<Record<string, (node: Node, where: string) => Description>> = {
+  gru(node, where) {
+    const { resetAfter, activation, recurrentActivation, useBias } = node.layer.config;
+    const refuse = (what: string, instead: string) =>
+      new FormatError(`${where}: layer "${node.name}": ${what}, which nn.GRU cannot hold; ${instead}`);
+    if (!resetAfter)
+      throw refuse(
+        "resetAfter is false",
+        "it applies the reset gate after the product: gru({ resetAfter: true }), trained so",
+      );
+    if (activation !== "tanh" || recurrentActivation !== "sigmoid")
+      throw refuse("activations other than tanh and sigmoid", "train it with those, or export to ONNX");
+    const [I, threeH] = shapeOf(node, "kernel");
+    const H = threeH / 3;
+    return {
+      kind: "nn.GRU",
+      recurrent: true,
+      tensors: [
+        { name: "weight_ih", shape: [threeH, I] },
+        { name: "weight_hh", shape: [threeH, H] },
+        ...(useBias ? ["bias_ih", "bias_hh"].map((name) => ({ name, shape: [threeH] })) : []),
+      ],
+      toGruvy: (t) => ({
+        ...fromTorchGru({ weightIh: t.weight_ih, weightHh: t.weight_hh, biasIh: t.bias_ih, biasHh: t.bias_hh }),
+      }),
+      toTorch(p) {
+        const { weightIh, weightHh, biasIh, biasHh } = toTorchGru(p as unknown as GruWeights);
+        return {
+          weight_ih: weightIh,
+          weight_hh: weightHh,
+          ...(biasIh && biasHh && { bias_ih: biasIh, bias_hh: biasHh }),
+        };
+      },
+    };
+  },
+
+  dense(node) {
+    const [I, N] = shapeOf(node, "kernel");
+    const bias = has(node, "bias");
+    return {
+      kind: "nn.Linear",
+      tensors: [{ name: "weight", shape: [N, I] }, ...(bias ? [{ name: "bias", shape: [N] }] : [])],
+      toGruvy: (t) => ({ kernel: transpose(t.weight), ...(bias && { bias: t.bias }) }),
+      toTorch: (p) => ({ weight: transpose(p.kernel), ...(bias && { bias: p.bias }) }),
+    };
+  },
+
+  embedding: (node) => ({
+    kind: "nn.Embedding",
+    tensors: [{ name: "weight", shape: shapeOf(node, "embeddings") }],
+    ...same("weight", "embeddings"),
+  }),
+
+  layerNorm(node, where) {
+    const { scale, center } = node.layer.config;
+    // PyTorch has both, or weight alone since 2.1.
+    if (!scale)
+      throw new FormatError(
+        `${where}: layer "${node.name}": center without scale, which nn.LayerNorm cannot hold; use both`,
+      );
+    return {
+      kind: "nn.LayerNorm",
+      tensors: ["weight", ...(center ? ["bias"] : [])].map((name) => ({ name, shape: shapeOf(node, "gamma") })),
+      toGruvy: (t) => ({ gamma: t.weight, ...(center && { beta: t.bias }) }),
+      toTorch: (p) => ({ weight: p.gamma, ...(center && { bias: p.beta }) }),
+    };
+  },
+};
+
+function parameter({ name, params }: Node, which: string) {
+  return params.find((param) => param.name === `${name}.${which}`);
+}
+
+function has(node: Node, which: string): boolean {
+  return parameter(node, which) !== undefined;
+}
+
+function shapeOf(node: Node, which: string): readonly number[] {
+  return parameter(node, which)!.shape;
+}
+
+/**
+ * The modules of a model, in the order of its layers. Layers without
+ * parameters have none.
+ *
+ * @throws FormatError for a layer that PyTorch has no module for
+ */
+export function modulesOf(nodes: readonly Node[], where: string): TorchModule[] {
+  return nodes
+    .filter(({ params }) => params.length > 0)
+    .map((node) => {
+      const { type } = node.layer;
+      if (!Object.hasOwn(MODULES, type))
+        throw new FormatError(
+          `${where}: layer "${node.name}": a ${type} layer, which PyTorch has no module for; it has one for ${Object.keys(MODULES).join(", ")}`,
+        );
+      return { layer: node.name, recurrent: false, ...MODULES[type](node, where) };
+    });
+}

@@ -1,0 +1,262 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { writeSafetensors } from "../../../../host/formats/safetensors.ts";
+import { toPyTorch } from "../../../../host/formats/torch/export.ts";
+import { fromPyTorch } from "../../../../host/formats/torch/import.ts";
+import {
+  dense,
+  dropout,
+  embedding,
+  FormatError,
+  gru,
+  type Layer,
+  layerNorm,
+  type Model,
+  OptionError,
+  sequential,
+  type Tensor,
+  tensor,
+} from "../../../../host/index.ts";
+import { close } from "../../../kit/core.ts";
+import { randomTensor, refuses, sameTensors } from "../../../kit/models.ts";
+
+const folder = new URL("../../../fixtures/torch-files/", import.meta.url);
+const bytes = (name: string) => new Uint8Array(readFileSync(new URL(name, folder)));
+const fixture = (name: string) => JSON.parse(readFileSync(new URL(`${name}.json`, folder), "utf8"));
+const floats = ({ shape, data }: { shape: number[]; data: number[] }): Tensor => tensor(Float32Array.from(data), shape);
+
+/** The network of generate_torch_files.py that its checkpoint and five other files hold. */
+function classifier(): Promise<Model> {
+  return sequential(
+    [embedding(11, 6), gru(5, { returnSequences: true }), gru(5), layerNorm(), dense(3, { activation: "logSoftmax" })],
+    {
+      inputShape: [null],
+    },
+  );
+}
+
+for (const [file, tolerance] of [
+  ["classifier.pt", 1e-5],
+  ["classifier.safetensors", 1e-5],
+  ["classifier.f16.safetensors", 1e-3],
+  ["classifier.bf16.safetensors", 1e-2],
+] as const)
+  test(`${file}: the classifier gives PyTorch's outputs`, async () => {
+    const { inputs, outputs } = fixture("classifier");
+    const model = await classifier();
+    assert.is(await fromPyTorch(bytes(file), model), model);
+    const x = tensor(Int32Array.from(inputs.ids.data), inputs.ids.shape);
+    close((await model.predict(x)).data, outputs.logp.data, tolerance, file);
+    model.dispose();
+  });
+
+test("a checkpoint with an optimizer's state: the weights under its key", async () => {
+  const model = await classifier();
+  await fromPyTorch(bytes("classifier-checkpoint.pt"), model);
+  const named = await classifier();
+  await fromPyTorch(bytes("classifier-checkpoint.pt"), named, { key: "model" });
+  sameTensors(model.weights(), named.weights(), "by key");
+  await refuses(
+    () => fromPyTorch(bytes("classifier-checkpoint.pt"), model, { key: "ema" }),
+    FormatError,
+    /no tensors under "ema"; the file has them under "model"/,
+  );
+  model.dispose();
+  named.dispose();
+});
+
+for (const form of ["pt", "legacy.pt", "safetensors"])
+  test(`gru-3-nobias.${form}: three levels of one nn.GRU without biases, then a Linear`, async () => {
+    const { inputs, outputs } = fixture("gru-3-nobias");
+    const x = floats(inputs.x);
+    const H = inputs.h0.shape[2];
+    const layers = Array.from({ length: 3 }, () => gru(H, { returnSequences: true, useBias: false }));
+    const model = await sequential([...layers, dense(outputs.y.shape[2])], { inputShape: [null, x.shape[2]] });
+    await fromPyTorch(bytes(`gru-3-nobias.${form}`), model);
+    const h0 = floats(inputs.h0);
+    const size = h0.data.length / 3;
+    const initialState = [0, 1, 2].map((k) => tensor(h0.data.slice(k * size, (k + 1) * size), h0.shape.slice(1)));
+    close((await model.predict(x, { initialState })).data, outputs.y.data, 1e-5, form);
+    model.dispose();
+  });
+
+test("every form of a file holds the same numbers", async () => {
+  const H = fixture("gru-1").inputs.h0.shape[2];
+  const [, I] = fixture("gru-1").state_dict["gru.weight_ih_l0"].shape;
+  const N = fixture("gru-1").outputs.y.shape[2];
+  const models: Model[] = [];
+  for (const form of readdirSync(folder).filter((name) => /^gru-1\.(.*pt|safetensors)$/.test(name))) {
+    const model = await sequential([gru(H), dense(N)], { inputShape: [null, I] });
+    models.push(await fromPyTorch(bytes(form), model));
+  }
+  assert.is(models.length, 3);
+  for (const model of models) sameTensors(model.weights(), models[0].weights(), "weights");
+  const stored = fixture("gru-1").state_dict["gru.weight_hh_l0"].data;
+  const { data } = models[0].weights()["gru.recurrentKernel"];
+  // Row 0 of r in PyTorch is column H of [z | r | n] in ours.
+  for (let j = 0; j < H; j++) assert.is(data[j * 3 * H + H], Math.fround(stored[j]));
+  for (const model of models) model.dispose();
+});
+
+/** Tensors of zeros by name and shape, as a safetensors file. */
+function file(shapes: Record<string, number[]>): Uint8Array {
+  const tensors = Object.entries(shapes).map(([name, shape], i): [string, Tensor] => [
+    name,
+    randomTensor(shape, i + 1),
+  ]);
+  return writeSafetensors(new Map(tensors));
+}
+
+const torchGru = (prefix: string, I: number, H: number, level = 0) => ({
+  [`${prefix}weight_ih_l${level}`]: [3 * H, I],
+  [`${prefix}weight_hh_l${level}`]: [3 * H, H],
+  [`${prefix}bias_ih_l${level}`]: [3 * H],
+  [`${prefix}bias_hh_l${level}`]: [3 * H],
+});
+
+async function filled(
+  layers: Layer[],
+  shapes: Record<string, number[]>,
+  options?: Parameters<typeof fromPyTorch>[2],
+): Promise<Record<string, Tensor>> {
+  const model = await sequential(layers, { inputShape: [null, 4] });
+  try {
+    return (await fromPyTorch(file(shapes), model, options)).weights();
+  } finally {
+    model.dispose();
+  }
+}
+
+const sequences = { returnSequences: true };
+
+test("a prefix chooses among the modules of a file, and a mapping too", async () => {
+  const shapes = { ...torchGru("encoder.rnn.", 4, 5), ...torchGru("decoder.rnn.", 4, 5) };
+  await refuses(
+    () => filled([gru(5)], shapes),
+    FormatError,
+    /layer "gru": several modules fit: "decoder.rnn", "encoder.rnn"; choose with \{ mapping: \{ "decoder.rnn": "gru" \} \}/,
+  );
+  await refuses(
+    () => filled([gru(5)], shapes, { mapping: { "encoder.rnn": "gru" } }),
+    FormatError,
+    /left over: "decoder.rnn.bias_hh_l0" \[15\].*\{ mapping: \{ "decoder.rnn": null \} \} ignores it/,
+  );
+  const byPrefix = await filled([gru(5)], shapes, { prefix: "encoder." });
+  sameTensors(
+    await filled([gru(5)], shapes, { mapping: { "encoder.rnn": "gru", decoder: null } }),
+    byPrefix,
+    "mapping",
+  );
+  sameTensors(
+    await filled([gru(5, { name: "rnn" })], shapes, { prefix: "encoder." }),
+    {
+      "rnn.kernel": byPrefix["gru.kernel"],
+      "rnn.recurrentKernel": byPrefix["gru.recurrentKernel"],
+      "rnn.bias": byPrefix["gru.bias"],
+    },
+    "another name",
+  );
+});
+
+test("levels of an nn.GRU fill a stack, also by mapping; names that count are taken in order", async () => {
+  const shapes = {
+    ...torchGru("rnn.", 4, 4),
+    ...torchGru("rnn.", 4, 4, 1),
+    "fc.10.weight": [4, 4],
+    "fc.9.weight": [4, 4],
+  };
+  const layers = [gru(4, sequences), dropout(0.1), gru(4), dense(4, { useBias: false }), dense(4, { useBias: false })];
+  const weights = await filled(layers, shapes);
+  const mapped = await filled(layers, shapes, {
+    mapping: { rnn: ["gru", "gru_1"], "fc.9": "dense", "fc.10": "dense_1" },
+  });
+  sameTensors(weights, mapped, "mapping");
+  const swapped = await filled(layers, shapes, { mapping: { rnn: ["gru_1", "gru"] } });
+  sameTensors({ a: swapped["gru.kernel"] }, { a: weights["gru_1.kernel"] }, "swapped");
+});
+
+test("an nn.GRUCell fills a gru", async () => {
+  const cell = { "cell.weight_ih": [15, 4], "cell.weight_hh": [15, 5], "cell.bias_ih": [15], "cell.bias_hh": [15] };
+  assert.equal((await filled([gru(5)], cell))["gru.bias"].shape, [2, 15]);
+});
+
+test("what is missing, left over, or of another shape is named, and nothing changes", async () => {
+  const linear = { "head.weight": [3, 5], "head.bias": [3] };
+  const rnn = torchGru("rnn.", 4, 5);
+  await refuses(
+    () => filled([gru(5), dense(3)], rnn),
+    FormatError,
+    /layer "dense": missing: an nn.Linear of weight \[3, 5\], bias \[3\]/,
+  );
+  await refuses(
+    () => filled([gru(5)], { ...rnn, ...linear }),
+    FormatError,
+    /left over: "head.bias" \[3\], "head.weight" \[3, 5\]/,
+  );
+  await refuses(
+    () => filled([gru(5)], torchGru("rnn.", 3, 5)),
+    FormatError,
+    /layer "gru": "rnn.weight_ih_l0": expected \[15, 4\], got \[15, 3\]/,
+  );
+  await refuses(() => filled([gru(5, { useBias: false })], rnn), FormatError, /"rnn.bias_(ih|hh)_l0" is left over/);
+  const { "rnn.bias_hh_l0": _, ...noBias } = rnn;
+  await refuses(() => filled([gru(5)], noBias), FormatError, /"rnn.bias_hh_l0" \[15\] is missing/);
+  await refuses(() => filled([gru(5, { resetAfter: false })], rnn), FormatError, /layer "gru": resetAfter is false/);
+  await refuses(() => filled([gru(5, { activation: "relu" })], rnn), FormatError, /other than tanh and sigmoid/);
+  await refuses(() => filled([gru(5)], rnn, { mapping: { rnn: "gur" } }), OptionError, /no layer "gur"/);
+  await refuses(() => filled([gru(5)], rnn, { mapping: { nrr: "gru" } }), FormatError, /no module "nrr"; it has "rnn"/);
+  const model = await sequential([gru(5), dense(3)], { inputShape: [null, 4] });
+  const before = model.weights();
+  const bad = writeSafetensors({
+    ...Object.fromEntries(
+      Object.entries({ ...rnn, ...linear }).map(([name, shape], i) => [name, randomTensor(shape, i)]),
+    ),
+    "head.bias": tensor([1, Number.NaN, 2]),
+  });
+  await refuses(() => fromPyTorch(bad, model), FormatError, /"dense.bias" has NaN at position 1/);
+  sameTensors(model.weights(), before, "unchanged");
+  model.dispose();
+});
+
+test("gruvy to PyTorch and back is exact, and one nn.GRU has its own names", async () => {
+  const make = (seed: number) =>
+    sequential(
+      [
+        gru(5, { ...sequences, biasInitializer: "randomNormal" }),
+        dropout(0.1),
+        gru(5, { ...sequences, biasInitializer: "randomNormal" }),
+        layerNorm(),
+        gru(5, { useBias: false }),
+        dense(4),
+        dense(4, { useBias: false }),
+      ],
+      { inputShape: [null, 5], seed },
+    );
+  const [model, other] = [await make(1), await make(2)];
+  await fromPyTorch(toPyTorch(model), other);
+  sameTensors(other.weights(), model.weights(), "there and back");
+  model.dispose();
+  other.dispose();
+  const stack = await sequential([gru(5, sequences), gru(5)], { inputShape: [null, 3] });
+  const again = await sequential([gru(5, sequences), gru(5)], { inputShape: [null, 3], seed: 9 });
+  const exported = toPyTorch(stack);
+  assert.match(new TextDecoder().decode(exported), /"weight_ih_l0".*"weight_ih_l1"/);
+  sameTensors((await fromPyTorch(exported, again)).weights(), stack.weights(), "one nn.GRU");
+  stack.dispose();
+  again.dispose();
+});
+
+test("what PyTorch cannot hold is refused by the layer's name", async () => {
+  for (const [layer, message] of [
+    [gru(3, { resetAfter: false }), /layer "gru": resetAfter is false.*gru\(\{ resetAfter: true \}\)/],
+    [gru(3, { recurrentActivation: "hardSigmoid" }), /layer "gru": activations other than tanh and sigmoid/],
+    [gru(3, { goBackwards: true }), /layer "gru": goBackwards/],
+  ] as const) {
+    const model = await sequential([layer], { inputShape: [null, 2] });
+    await refuses(() => toPyTorch(model), FormatError, message);
+    model.dispose();
+  }
+});
+
+test.run();

@@ -1,0 +1,179 @@
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { type Allowed, Global, unpickle } from "../../../../host/formats/torch/pickle.ts";
+import { readTorch, stateDict, type TorchTensor } from "../../../../host/formats/torch/read.ts";
+import { writeZip } from "../../../../host/formats/zip.ts";
+import { FormatError } from "../../../../host/index.ts";
+import { refuses } from "../../../kit/models.ts";
+
+/** Bytes of a pickle, written as text: "\x80\x02}." */
+const pickle = (text: string) => Uint8Array.from(text, (c) => c.charCodeAt(0));
+const le = (value: number, bytes: number) =>
+  String.fromCharCode(...Array.from({ length: bytes }, (_, i) => Math.floor(value / 256 ** i) % 256));
+const str = (s: string) => `X${le(s.length, 4)}${s}`;
+
+const ALLOWED: Allowed = {
+  globals: new Map<string, ((args: readonly unknown[]) => unknown) | null>([
+    ["collections.OrderedDict", () => new Map()],
+    ["torch.float32", null],
+  ]),
+};
+const load = (text: string) => unpickle(pickle(text), 0, ALLOWED, "test").value;
+
+test("values of every kind", () => {
+  const text =
+    "\x80\x02}(" +
+    str("a") +
+    `](K\x01J\xfe\xff\xff\xffM\x2c\x01J${le(70000, 4)}\x8a\x06\0\0\0\0\0\x01\x8a\x09\0\0\0\0\0\0\0\0\x40e` +
+    str("t") +
+    "(G\x3f\xf8\0\0\0\0\0\0N\x88\x89t" +
+    str("b") +
+    "C\x02xy" +
+    str("s") +
+    "\x8f(K\x01\x90" +
+    "u.";
+  const value = load(text) as Map<string, unknown>;
+  assert.equal(value.get("a"), [1, -2, 300, 70000, 2 ** 40, 2n ** 70n]);
+  assert.equal(value.get("t"), [1.5, null, true, false]);
+  assert.equal(value.get("b"), pickle("xy"));
+  assert.equal(value.get("s"), new Set([1]));
+});
+
+test("protocol 4: frames, memo without numbers, names from the stack", () => {
+  const text =
+    "\x80\x04\x95\x20\0\0\0\0\0\0\0\x8c\x0bcollections\x94\x8c\x0bOrderedDict\x94\x93\x94)R\x94(\x8c\x01a\x94h\x01u.";
+  assert.equal(load(text), new Map([["a", "OrderedDict"]]));
+});
+
+test("one pickle after the other: where one ends the next begins", () => {
+  const bytes = pickle("\x80\x02K\x07.\x80\x02N.");
+  const first = unpickle(bytes, 0, ALLOWED, "test");
+  assert.equal(first, { value: 7, end: 5 });
+  assert.equal(unpickle(bytes, first.end, ALLOWED, "test"), { value: null, end: bytes.length });
+});
+
+test("whatever is not allowed is refused by name, and nothing is called", async () => {
+  const names: [string, string][] = [
+    ["cos\nsystem\n(U\x08echo owntR.", "os.system"],
+    ["cbuiltins\neval\n(U\x031+1tR.", "builtins.eval"],
+    ["\x80\x04\x8c\x05posix\x8c\x06system\x93.", "posix.system"],
+    ["ctorch._utils\n_rebuild_qtensor\n)R.", "torch._utils._rebuild_qtensor"],
+    ["c__main__\nNet\n)\x81.", "__main__.Net"],
+    ["ccollections\nOrderedDict.__init__\n)R.", "collections.OrderedDict.__init__"],
+    ["c__proto__\nconstructor\n)R.", "__proto__.constructor"],
+  ];
+  for (const [text, name] of names)
+    await refuses(() => load(text), FormatError, new RegExp(`"${name.replaceAll(".", "\\.")}" is not allowed`));
+  await refuses(() => load("ctorch\nfloat32\n)R."), FormatError, /"torch.float32" may not be called/);
+  await refuses(() => load("K\x01)R."), FormatError, /1 may not be called/);
+  await refuses(() => load("ccollections\nOrderedDict\nK\x01R."), FormatError, /expected arguments/);
+  await refuses(() => load("K\x01Q."), FormatError, /outside of the file/);
+  assert.ok(load("ctorch\nfloat32\n.") instanceof Global);
+});
+
+test("a pickle that is cut off, or damaged, is refused", async () => {
+  for (const [text, message] of [
+    ["", /expected 1 bytes/],
+    ["\x80\x02", /expected 1 bytes/],
+    ["X\xff\xff\xff\x7fabc.", /expected 2147483647 bytes/],
+    ["\x8d\0\0\0\0\0\0\0\x40.", /expected 4611686018427388000 bytes/],
+    [".", /nothing on the stack/],
+    ["(.", /nothing on the stack/],
+    ["t.", /no mark/],
+    ["K\x01s.", /nothing on the stack/],
+    ["NNNs.", /expected a dictionary/],
+    ["K\x01(K\x02e.", /expected a list/],
+    ["}(K\x01u.", /a key without a value/],
+    ["h\x05.", /nothing was kept as 5/],
+    ["\x80\x06N.", /protocol 6/],
+    ["I1\n.", /opcode 0x49/],
+    ["\x8b\xff\xff\xff\x7f.", /a number of 2147483647 bytes/],
+    ["cabc", /without an end/],
+  ] as const)
+    await refuses(() => load(text), FormatError, message, text);
+});
+
+/** A file of torch.save: one FloatStorage "0" of 6 numbers, and a pickle that is given. */
+function archive(body: string, numbers = [0, 1, 2, 3, 4, 5]): Uint8Array {
+  return writeZip(
+    new Map([
+      ["x/data.pkl", pickle(`\x80\x02${body}.`)],
+      ["x/data/0", new Uint8Array(Float32Array.from(numbers).buffer)],
+    ]),
+  );
+}
+
+/** A tensor over that storage. */
+function view(offset: number, shape: number[], stride: number[], count = 6, type = "FloatStorage"): string {
+  const tuple = (values: number[]) => `(${values.map((v) => `J${le(v, 4)}`).join("")}t`;
+  return (
+    `ctorch._utils\n_rebuild_tensor_v2\n((${str("storage")}ctorch\n${type}\n${str("0")}${str("cpu")}J${le(count, 4)}tQ` +
+    `J${le(offset, 4)}${tuple(shape)}${tuple(stride)}\x89)tR`
+  );
+}
+
+async function tensorOf(body: string): Promise<TorchTensor> {
+  const dict = stateDict(await readTorch(archive(`}${str("w")}${body}s`), "test"), undefined, "test");
+  return dict.get("w")!;
+}
+
+test("tensors may be views of a storage: offsets, transposed, repeated, shared", async () => {
+  assert.equal([...(await tensorOf(view(2, [2, 2], [2, 1]))).read()], [2, 3, 4, 5]);
+  assert.equal([...(await tensorOf(view(0, [3, 2], [1, 3]))).read()], [0, 3, 1, 4, 2, 5]);
+  assert.equal([...(await tensorOf(view(5, [2, 2], [0, 0]))).read()], [5, 5, 5, 5]);
+  assert.equal([...(await tensorOf(view(1, [2, 1, 2], [3, 9, 1]))).read()], [1, 2, 4, 5]);
+  assert.equal([...(await tensorOf(view(3, [], []))).read()], [3]);
+  assert.equal([...(await tensorOf(view(0, [0, 7], [7, 1]))).read()], []);
+});
+
+test("tensors that reach out of their storage, or name one that is not there, are refused", async () => {
+  const cases: [string, RegExp][] = [
+    [view(0, [7], [1]), /reaches element 6 of 6/],
+    [view(4, [2, 2], [1, 2]), /reaches element 7 of 6/],
+    [view(0, [2 ** 31 - 1, 2 ** 31 - 1], [2 ** 31 - 1, 2 ** 31 - 1]), /reaches element/],
+    [view(0, [-1], [1]), /expected a tensor's shape/],
+    [view(0, [2], [-1]), /expected a tensor's strides/],
+    [view(0, [2], [1, 1]), /expected a tensor's strides/],
+    [view(0, [2], [1], 7), /storage "0": expected 28 bytes, got 24/],
+    [view(0, [2], [1], 6, "QUInt8Storage"), /"torch.QUInt8Storage" is not allowed/],
+    [view(0, [2], [1]).replace(str("0"), str("1")), /storage "1" is missing/],
+  ];
+  for (const [body, message] of cases) await refuses(() => tensorOf(body), FormatError, message, body);
+});
+
+test("a state dict is found under its key, or asked for", async () => {
+  const w = view(0, [2], [1]);
+  const read = async (body: string, key?: string) => [
+    ...stateDict(await readTorch(archive(body), "test"), key, "test").keys(),
+  ];
+  const dict = (...pairs: string[]) => `}(${pairs.join("")}u`;
+  const two = dict(str("model"), dict(str("a"), w), str("ema"), dict(str("shadow"), dict(str("b"), w)));
+  assert.equal(await read(dict(str("epoch"), "K\x01", str("state_dict"), dict(str("a"), w))), ["a"]);
+  await refuses(() => read(two), FormatError, /several dictionaries of tensors: "model", "ema.shadow"/);
+  assert.equal(await read(two, "ema.shadow"), ["b"]);
+  await refuses(() => read(dict(str("a"), "K\x01")), FormatError, /no dictionary of tensors/);
+  await refuses(() => read("K\x01"), FormatError, /no dictionary of tensors/);
+});
+
+test("dictionaries that hold one another without end are walked once", async () => {
+  // Thirty dictionaries, each with the one before it under 40 keys: 40^30 paths.
+  const keys = Array.from({ length: 40 }, (_, i) => `K${String.fromCharCode(i)}h\0`);
+  const names = Array.from({ length: 40 }, (_, i) => `${str(`k${i}`)}h\0`);
+  let body = "}q\0";
+  for (let level = 0; level < 30; level++) body += `0}(${(level % 2 ? keys : names).join("")}uq\0`;
+  const begun = performance.now();
+  await refuses(
+    async () => stateDict(await readTorch(archive(body), "test"), undefined, "test"),
+    FormatError,
+    /no dict/,
+  );
+  const self = "}q\0" + `${str("me")}h\0s`;
+  await refuses(
+    async () => stateDict(await readTorch(archive(self), "test"), undefined, "test"),
+    FormatError,
+    /no dict/,
+  );
+  assert.ok(performance.now() - begun < 1000);
+});
+
+test.run();
