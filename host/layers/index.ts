@@ -1,8 +1,8 @@
 import { FormatError } from "../core/errors.ts";
 import { activation } from "./activation.ts";
 import type { Activation } from "./activations.ts";
-import { bidirectional } from "./bidirectional.ts";
 import { attention } from "./attention.ts";
+import { bidirectional } from "./bidirectional.ts";
 import { dense } from "./dense.ts";
 import { dropout } from "./dropout.ts";
 import { embedding } from "./embedding.ts";

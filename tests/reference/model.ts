@@ -1,5 +1,5 @@
-import { merged, mergedSequence } from "./bidirectional.ts";
 import { attentionLayer } from "./attention-layer.ts";
+import { merged, mergedSequence } from "./bidirectional.ts";
 import { activations, layerNorm, softmax } from "./elementwise.ts";
 import { gruSequence, type Rows, type Vector } from "./gru.ts";
 

@@ -2,8 +2,8 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {
   activation,
-  bidirectional,
   attention,
+  bidirectional,
   binaryCrossentropy,
   categoricalCrossentropy,
   dense,
