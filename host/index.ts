@@ -16,6 +16,7 @@ export type { StreamPool, StreamPoolOptions } from "./inference/stream-pool.ts";
 export { activation } from "./layers/activation.ts";
 export type { Activation, ActivationName } from "./layers/activations.ts";
 export { type BidirectionalOptions, bidirectional } from "./layers/bidirectional.ts";
+export { type Conv1dOptions, conv1d } from "./layers/conv1d.ts";
 export { type DenseOptions, dense } from "./layers/dense.ts";
 export { dropout } from "./layers/dropout.ts";
 export { type EmbeddingOptions, embedding } from "./layers/embedding.ts";
@@ -40,6 +41,7 @@ export {
 export type { Layer } from "./layers/layer.ts";
 export { type LayerNormOptions, layerNorm } from "./layers/layer-norm.ts";
 export { masking } from "./layers/masking.ts";
+export { type Pooling1dOptions, pooling1d } from "./layers/pooling1d.ts";
 export { type BinaryCrossEntropyOptions, binaryCrossentropy } from "./losses/binary-cross-entropy.ts";
 export {
   type CrossEntropyOptions,

@@ -18,6 +18,11 @@ export const KERNELS = [
   "binaryCrossEntropyLogits",
   "binaryCrossEntropyProbabilities",
   "clipValue",
+  "conv1dBackward",
+  "conv1dForward",
+  "conv1dForwardInt8",
+  "conv1dGradients",
+  "conv1dPackTransposed",
   "copyRows",
   "crossEntropyLogits",
   "crossEntropyProbabilities",
@@ -57,6 +62,9 @@ export const KERNELS = [
   "mergeDirectionsBackward",
   "packPanels",
   "packRow",
+  "pooling1d",
+  "pooling1dBackward",
+  "pushFrames",
   "randomWords",
   "regressionLoss",
   "rmsprop",
@@ -72,6 +80,9 @@ export const KERNELS = [
 export const QUERIES = [
   "allFinite",
   "arenaStart",
+  "conv1dGradientsScratch",
+  "conv1dPackedTransposedSize",
+  "conv1dScratch",
   "denseGradientsScratch",
   "densePackedSize",
   "densePackedSizeInt8",
@@ -112,11 +123,17 @@ interface Split {
 
 const gruFlops = (T: number, B: number, I: number, H: number) => 6 * T * B * H * (I + H);
 
+const convFlops = (rows: number, I: number, N: number, taps: number) => 2 * rows * I * N * taps;
+
 const SPLITS: Partial<Record<Kernel, Split>> = {
   gruForward: { grain: 8, flops: (a) => gruFlops(a[7], a[8], a[9], a[10]) },
   gruForwardInt8: { grain: 8, flops: (a) => gruFlops(a[7], a[8], a[9], a[10]) },
   gruBackward: { grain: 8, flops: (a) => gruFlops(a[10], a[11], a[12], a[13]) },
   gruGradients: { grain: 3, flops: (a) => gruFlops(a[8], a[9], a[10], a[11]) },
+  conv1dForward: { grain: 16, flops: (a) => convFlops(a[16], a[7], a[8], a[9]) },
+  conv1dForwardInt8: { grain: 16, flops: (a) => convFlops(a[17], a[7], a[8], a[9]) },
+  conv1dBackward: { grain: 16, flops: (a) => convFlops(a[15], a[7], a[8], a[9]) },
+  conv1dGradients: { grain: 3, flops: (a) => convFlops(a[7] * a[8], a[9], a[10], a[11]) },
   denseForward: { grain: 16, flops: (a) => 2 * a[6] * a[3] * a[4] },
   denseForwardInt8: { grain: 16, flops: (a) => 2 * a[7] * a[3] * a[4] },
   denseBackward: { grain: 16, flops: (a) => 2 * a[7] * a[3] * a[4] },
