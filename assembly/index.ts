@@ -15,6 +15,11 @@ export { maxAbsolute, sumOfAbsolutes, sumOfSquares } from "./reductions";
 export { activate, activateBackward } from "./activations";
 export { logSoftmax, logSoftmaxBackward, softmax, softmaxBackward } from "./softmax";
 export { layerNorm, layerNormBackward, layerNormBackwardParameters } from "./layer-norm";
+export {
+  conv1dBackward, conv1dForward, conv1dForwardInt8, conv1dGradients, conv1dGradientsScratch, conv1dPackedTransposedSize,
+  conv1dPackTransposed, conv1dScratch, pushFrames,
+} from "./conv1d";
+export { pooling1d, pooling1dBackward } from "./pooling1d";
 export { mergeDirections, mergeDirectionsBackward } from "./bidirectional";
 export { attentionBackward, attentionBackwardScratch, attentionForward, attentionScratch } from "./attention";
 export { attentionGradients, attentionGradientsScratch, attentionProject } from "./projections";

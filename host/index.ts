@@ -19,6 +19,7 @@ export { activation } from "./layers/activation.ts";
 export type { Activation, ActivationName } from "./layers/activations.ts";
 export { type AttentionOptions, attention } from "./layers/attention.ts";
 export { type BidirectionalOptions, bidirectional } from "./layers/bidirectional.ts";
+export { type Conv1dOptions, conv1d } from "./layers/conv1d.ts";
 export { type DenseOptions, dense } from "./layers/dense.ts";
 export { dropout } from "./layers/dropout.ts";
 export { type EmbeddingOptions, embedding } from "./layers/embedding.ts";
@@ -44,6 +45,7 @@ export type { Layer } from "./layers/layer.ts";
 export { type LayerNormOptions, layerNorm } from "./layers/layer-norm.ts";
 export { masking } from "./layers/masking.ts";
 export { type MultiHeadAttentionOptions, multiHeadAttention } from "./layers/multi-head-attention.ts";
+export { type Pooling1dOptions, pooling1d } from "./layers/pooling1d.ts";
 export { type BinaryCrossEntropyOptions, binaryCrossentropy } from "./losses/binary-cross-entropy.ts";
 export {
   type CrossEntropyOptions,

@@ -23,6 +23,11 @@ export const KERNELS = [
   "binaryCrossEntropyLogits",
   "binaryCrossEntropyProbabilities",
   "clipValue",
+  "conv1dBackward",
+  "conv1dForward",
+  "conv1dForwardInt8",
+  "conv1dGradients",
+  "conv1dPackTransposed",
   "copyRows",
   "crossEntropyLogits",
   "crossEntropyProbabilities",
@@ -64,6 +69,9 @@ export const KERNELS = [
   "mergeDirectionsBackward",
   "packPanels",
   "packRow",
+  "pooling1d",
+  "pooling1dBackward",
+  "pushFrames",
   "randomWords",
   "regressionLoss",
   "rmsprop",
@@ -83,6 +91,9 @@ export const QUERIES = [
   "attentionGradientsScratch",
   "attentionScratch",
   "ctcScratch",
+  "conv1dGradientsScratch",
+  "conv1dPackedTransposedSize",
+  "conv1dScratch",
   "denseGradientsScratch",
   "densePackedSize",
   "densePackedSizeInt8",
@@ -126,6 +137,7 @@ const gruFlops = (T: number, B: number, I: number, H: number) => 6 * T * B * H *
 /** Two products a pair of query and key; an additive score has a tanh a column, some twelve operations, instead. */
 const attentionFlops = (B: number, heads: number, Tq: number, Tk: number, D: number, Dv: number, flags: number) =>
   2 * B * heads * Tq * Tk * (D * (flags & 1 ? 7 : 1) + Dv);
+const convFlops = (rows: number, I: number, N: number, taps: number) => 2 * rows * I * N * taps;
 
 const SPLITS: Partial<Record<Kernel, Split>> = {
   gruForward: { grain: 8, flops: (a) => gruFlops(a[7], a[8], a[9], a[10]) },
@@ -139,6 +151,10 @@ const SPLITS: Partial<Record<Kernel, Split>> = {
     grain: 1,
     flops: (a) => 2 * a[24] * (a[18] * (a[20] * a[25] + a[23] * a[26]) + a[19] * (a[21] * a[25] + a[22] * a[26])),
   },
+  conv1dForward: { grain: 16, flops: (a) => convFlops(a[16], a[7], a[8], a[9]) },
+  conv1dForwardInt8: { grain: 16, flops: (a) => convFlops(a[17], a[7], a[8], a[9]) },
+  conv1dBackward: { grain: 16, flops: (a) => convFlops(a[15], a[7], a[8], a[9]) },
+  conv1dGradients: { grain: 3, flops: (a) => convFlops(a[7] * a[8], a[9], a[10], a[11]) },
   denseForward: { grain: 16, flops: (a) => 2 * a[6] * a[3] * a[4] },
   denseForwardInt8: { grain: 16, flops: (a) => 2 * a[7] * a[3] * a[4] },
   denseBackward: { grain: 16, flops: (a) => 2 * a[7] * a[3] * a[4] },

@@ -3,6 +3,7 @@ import { activation } from "./activation.ts";
 import type { Activation } from "./activations.ts";
 import { attention } from "./attention.ts";
 import { bidirectional } from "./bidirectional.ts";
+import { conv1d } from "./conv1d.ts";
 import { dense } from "./dense.ts";
 import { dropout } from "./dropout.ts";
 import { embedding } from "./embedding.ts";
@@ -11,6 +12,7 @@ import type { Layer } from "./layer.ts";
 import { layerNorm } from "./layer-norm.ts";
 import { masking } from "./masking.ts";
 import { multiHeadAttention } from "./multi-head-attention.ts";
+import { pooling1d } from "./pooling1d.ts";
 
 /** A saved layer's options, its name among them; the factories check every one. */
 type Config = Record<string, unknown>;
@@ -25,6 +27,7 @@ const layers: Readonly<Record<string, (config: Config) => Layer>> = {
   gru: (c) => gru(c.units as number, without(c, "units")),
   bidirectional: ({ layer, backwardLayer, ...c }) =>
     bidirectional(inner(layer), without({ ...c, backwardLayer: backwardLayer && inner(backwardLayer) })),
+  conv1d: (c) => conv1d(c.filters as number, c.kernelSize as number, without(c, "filters", "kernelSize")),
   dense: (c) => dense(c.units as number, without(c, "units")),
   embedding: (c) => embedding(c.tokens as number, c.units as number, without(c, "tokens", "units")),
   dropout: (c) => dropout(c.rate as number, without(c, "rate")),
@@ -33,6 +36,7 @@ const layers: Readonly<Record<string, (config: Config) => Layer>> = {
   attention: (c) => attention(without(c)),
   multiHeadAttention: (c) => multiHeadAttention(c.heads as number, without(c, "heads")),
   masking: (c) => masking(without(c)),
+  pooling1d: (c) => pooling1d(without(c)),
 };
 
 /** A layer in the config of a layer around it. */

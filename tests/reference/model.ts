@@ -3,6 +3,8 @@ import { merged, mergedSequence } from "./bidirectional.ts";
 import { activations, layerNorm, softmax } from "./elementwise.ts";
 import { gruSequence, type Rows, type Vector } from "./gru.ts";
 
+import { conv1d, pooling1d, windowMaskOf } from "./windows.ts";
+
 /**
  * Whole models in double precision, straight from what a model says about
  * itself: its architecture and its weights. One sample at a time.
@@ -129,6 +131,23 @@ export function runModel(spec: ModelSpec, weights: Readonly<Record<string, Numbe
           ? { rows: mergedSequence(config.merge, forward[b].outputs, backward[b].outputs) }
           : { rows: [merged(config.merge, forward[b].last, backward[b].last)], mask: undefined },
       );
+    } else if (type === "conv1d") {
+      const windows = { ...config, size: config.kernelSize };
+      each(({ rows, mask }) => ({
+        rows: conv1d(rows, own("kernel"), own("bias"), config.filters, windows, mask).map((row) =>
+          activate(row, config.activation),
+        ),
+        mask: mask && windowMaskOf(windows, mask),
+      }));
+    } else if (type === "pooling1d") {
+      each(({ rows, mask }) => {
+        const whole = { size: rows.length, strides: rows.length, padding: "valid" } as const;
+        const windows = { ...(config.global ? whole : config), dilation: 1 };
+        return {
+          rows: pooling1d(rows, config.kind, windows, mask),
+          mask: config.global ? undefined : mask && windowMaskOf(windows, mask),
+        };
+      });
     } else if (type === "dense") {
       const kernel = rowsOf(own("kernel"), config.units);
       const bias = own("bias");

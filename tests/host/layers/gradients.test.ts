@@ -6,6 +6,7 @@ import {
   bidirectional,
   binaryCrossentropy,
   categoricalCrossentropy,
+  conv1d,
   dense,
   dropout,
   embedding,
@@ -20,6 +21,7 @@ import {
   meanAbsoluteError,
   meanSquaredError,
   multiHeadAttention,
+  pooling1d,
   sequential,
   smoothL1,
   sparseCategoricalCrossentropy,
@@ -228,6 +230,42 @@ for (const merge of ["concat", "sum", "mul", "average"] as const)
     const backwardLayer = gru(merge === "concat" ? 2 : 3, { goBackwards: true, resetAfter: false, useBias: false });
     await check(`${merge}, two kinds`, { ...base, layers: [bidirectional(gru(3), { merge, backwardLayer })] });
   });
+
+test("gradients of convolutions and pooling", async () => {
+  const base = { features: 3, batch: 3, steps: 4, loss: meanSquaredError() };
+  const last = [gru(2), dense(1)];
+  for (const [how, extra] of Object.entries({ plain: {}, lengths: { lengths: LENGTHS }, holes: { mask: MASK } })) {
+    const own = { ...base, ...extra };
+    for (const padding of ["same", "causal"] as const)
+      await check(`conv1d ${padding}, ${how}`, {
+        ...own,
+        layers: [
+          conv1d(5, 3, { padding, activation: "tanh" }),
+          conv1d(2, 2, { padding, dilation: 2, activation: "gelu" }),
+        ],
+      });
+    for (const padding of ["same", "causal", "valid"] as const)
+      await check(`conv1d ${padding} with strides, ${how}`, {
+        ...own,
+        layers: [dense(4), conv1d(3, 2, { padding, strides: 2, useBias: false }), ...last],
+      });
+    await check(`conv1d valid, ${how}`, {
+      ...own,
+      layers: [conv1d(3, 3, { activation: "relu" }), conv1d(2, 2), ...last],
+    });
+    for (const kind of ["max", "mean"] as const) {
+      await check(`${kind}, ${how}`, { ...own, layers: [dense(4), pooling1d({ kind }), ...last] });
+      await check(`${kind}, overlapping, ${how}`, {
+        ...own,
+        layers: [dense(4), pooling1d({ kind, size: 3, strides: 1, padding: "same" }), dense(2)],
+      });
+      await check(`${kind}, global, ${how}`, {
+        ...own,
+        layers: [gru(4, { returnSequences: true }), pooling1d({ kind, global: true }), dense(2)],
+      });
+    }
+  }
+});
 
 test("gradients at odd sizes, one step, one sample", async () => {
   const loss = meanSquaredError();
