@@ -33,8 +33,8 @@ export interface BeamDecoded extends Decoded {
  * repeat the last label, and paths that end in the label. A beam as wide as
  * there are prefixes is exact.
  *
- * Graves 2012, "Supervised Sequence Labelling with Recurrent Neural Networks",
- * 7.5.2; Hannun et al. 2014, arXiv:1408.2873, for the language model.
+ * Hannun et al. 2014, "First-Pass Large Vocabulary Continuous Speech
+ * Recognition using Bi-Directional Recurrent DNNs", arXiv:1408.2873.
  *
  * @example
  * const languageModel = ngramModel(texts, { order: 5 })
