@@ -77,6 +77,22 @@ export async function kernels(seconds: number): Promise<Row[]> {
         core.gruGradients(dK, dR, db, gates, h, x, scratch, 0, T, B, I, H, 0, 0, core.gruGradientsPanels(H), 0),
     );
   }
+  for (const [T, B, n, labels] of [
+    [200, 32, 32, 30],
+    [1000, 8, 64, 100],
+  ]) {
+    const width = (labels + 8) & ~7;
+    const stride = (n + 7) & ~7;
+    const sizes = [B, T * B * stride, T * B * stride, B * width, core.ctcScratch(T, n, width - 1, 1)];
+    const label = `T=${T} B=${B} n=${n}, ${labels} labels`;
+    for (const gradient of [0, 1])
+      run(`ctc ${gradient ? "loss and gradient" : "loss"} ${label}`, 0, sizes, (losses, dx, x, targets, scratch) => {
+        for (let b = 0; b < B; b++)
+          for (let j = 0; j <= labels; j++)
+            arena.i32[(targets >> 2) + b * width + j] = j === 0 ? labels : 1 + ((7 * b + 3 * j) % (n - 1));
+        core.ctc(losses, gradient && dx, x, targets, 0, 0, scratch, T, B, n, stride, width, 0, 1, 0, 1, 0, B, 0);
+      });
+  }
   for (const name of ["tanh", "sigmoid"] as const)
     run(`${name} of 65536`, 0, [65536, 65536], (y, x) => core.activate(name === "tanh" ? 1 : 2, y, x, 65536, 0, 0));
   return rows;

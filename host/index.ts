@@ -12,6 +12,8 @@ export { type Nested, type Tensor, type TensorLike, tensor } from "./core/tensor
 export { configure, type RuntimeInfo, runtimeInfo, type Settings, type WasmSource } from "./core/wasm.ts";
 export { loadModel, type SaveOptions } from "./formats/gruvy.ts";
 export type { ModelSource } from "./formats/source.ts";
+export { type CtcDecodeOptions, ctcGreedy, type Decoded } from "./inference/ctc.ts";
+export { type BeamDecoded, type CtcBeamOptions, ctcBeamSearch } from "./inference/ctc-beam.ts";
 export { type QuantizeOptions, quantize } from "./inference/quantize.ts";
 export type { Stream, StreamOptions } from "./inference/stream.ts";
 export type { StreamPool, StreamPoolOptions } from "./inference/stream-pool.ts";
@@ -59,13 +61,19 @@ export type { Loss } from "./losses/loss.ts";
 export { huber, meanAbsoluteError, meanSquaredError, smoothL1 } from "./losses/regression.ts";
 export { accuracy } from "./metrics/accuracy.ts";
 export { auc } from "./metrics/auc.ts";
+export { type BleuOptions, bleu } from "./metrics/bleu.ts";
 export { confusionMatrix } from "./metrics/confusion-matrix.ts";
+export { editDistance, type Sequence } from "./metrics/edit-distance.ts";
+export { characterErrorRate, wordErrorRate } from "./metrics/error-rate.ts";
+export { labelErrorRate } from "./metrics/label-error-rate.ts";
 // Metrics; meanSquaredError and meanAbsoluteError as metrics go by their names
 export type { Metric, MetricState } from "./metrics/metric.ts";
-export { perplexity } from "./metrics/perplexity.ts";
+export { bitsPerCharacter, perplexity } from "./metrics/perplexity.ts";
 export { f1, precision, recall } from "./metrics/precision-recall.ts";
 export { rootMeanSquaredError } from "./metrics/regression.ts";
 export { classificationReport } from "./metrics/report.ts";
+export { type RougeScore, type RougeScores, rouge } from "./metrics/rouge.ts";
+export type { References, Texts } from "./metrics/text-metric.ts";
 export { topKAccuracy } from "./metrics/top-k-accuracy.ts";
 export { type AdagradOptions, adagrad } from "./optimizers/adagrad.ts";
 export { type AdamOptions, adam, adamW } from "./optimizers/adam.ts";
@@ -92,6 +100,9 @@ export type {
 } from "./stacks/model.ts";
 // Models
 export { type SequentialOptions, sequential } from "./stacks/sequential.ts";
+// Text
+export { type LanguageModel, type NgramModel, ngramModel, type Text } from "./text/ngram.ts";
+export { tokenize13a } from "./text/tokenize.ts";
 export {
   type Callback,
   type CheckpointOptions,

@@ -1,3 +1,4 @@
+import { editDistance } from "./edit-distance.ts";
 import { OptionError } from "./errors.ts";
 
 /**
@@ -8,18 +9,6 @@ import { OptionError } from "./errors.ts";
 /** Longest string that a message repeats in full. */
 const LONGEST = 80;
 
-/** Edit distance of two names, for "did you mean". */
-function distance(a: string, b: string): number {
-  let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const row = [i];
-    for (let j = 1; j <= b.length; j++)
-      row[j] = Math.min(row[j - 1] + 1, previous[j] + 1, previous[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
-    previous = row;
-  }
-  return previous[b.length];
-}
-
 /** `; did you mean "x"?` for the known name nearest to `name`, or nothing. */
 export function suggestion(name: string, known: readonly string[]): string {
   // Nobody means one of ours with a name this long, and the distance takes time.
@@ -28,7 +17,7 @@ export function suggestion(name: string, known: readonly string[]): string {
   let best = "";
   let least = Math.max(2, Math.floor(name.length / 3)) + 1;
   for (const candidate of known) {
-    const d = distance(plain(name), plain(candidate));
+    const d = editDistance(plain(name), plain(candidate));
     if (d < least) {
       least = d;
       best = candidate;

@@ -11,28 +11,31 @@ import { count, isTensor, shapeText, type Tensor, type TensorLike, toTensor } fr
 /** Values f32, or class labels i32. */
 export type Values = Tensor<Float32Array | Int32Array>;
 
-/** Sums over batches. */
-export interface MetricState<Result = number> {
+/** Sums over batches; of texts where Input is that. */
+export interface MetricState<Result = number, Input = Values> {
   /**
    * Adds a batch.
    *
-   * @param yTrue   labels [rows], or one-hot, probabilities or real values [rows, n]
+   * @param yTrue   labels [rows], or one-hot, probabilities or real values [rows, n]; where the metric reads
+   *                sequences, their labels [batch, most], -1 behind the last
    * @param yPred   what the model put out, [rows, n]; any leading axes count as rows.
-   *                One axis is n = 1. i32 are predicted labels, [rows]
+   *                One axis is n = 1. i32 are predicted labels, [rows]; with sequences [batch, time, n]
    * @param weights one a row, 1 unless given; rows of weight 0 (padding) are not looked at
    * @throws ShapeError when rows or classes do not fit
    */
-  update(yTrue: Values, yPred: Values, weights?: ArrayLike<number>): void;
+  update(yTrue: Input, yPred: Input, weights?: ArrayLike<number>): void;
   /** The metric over all batches since the last reset; NaN for the mean of no rows. */
   result(): Result;
   reset(): void;
 }
 
 /** A metric with its options: JSON, but for `create`. */
-export interface Metric<Result = number> {
+export interface Metric<Result = number, Input = Values> {
   readonly name: string;
   readonly options: object;
-  create(): MetricState<Result>;
+  /** What it compares: rows of the output, unless it says something else. */
+  readonly reads?: "sequences" | "texts";
+  create(): MetricState<Result, Input>;
 }
 
 /**

@@ -2,14 +2,19 @@ import { OptionError } from "../core/errors.ts";
 import { shown, suggestion } from "../core/options.ts";
 import { accuracy } from "./accuracy.ts";
 import { auc } from "./auc.ts";
+import { bleu } from "./bleu.ts";
 import { confusionMatrix } from "./confusion-matrix.ts";
+import { characterErrorRate, wordErrorRate } from "./error-rate.ts";
+import { labelErrorRate } from "./label-error-rate.ts";
 import type { Metric } from "./metric.ts";
-import { perplexity } from "./perplexity.ts";
+import { bitsPerCharacter, perplexity } from "./perplexity.ts";
 import { f1, precision, recall } from "./precision-recall.ts";
 import { meanAbsoluteError, meanSquaredError, rootMeanSquaredError } from "./regression.ts";
+import { rouge } from "./rouge.ts";
 import { topKAccuracy } from "./top-k-accuracy.ts";
 
-const metrics: Record<string, (options?: never) => Metric<unknown>> = {
+/** Every metric by its name, whatever it compares; a new one is a row here. */
+const metrics: Record<string, (options?: never) => Metric<unknown, never>> = {
   accuracy,
   topKAccuracy,
   precision,
@@ -21,6 +26,12 @@ const metrics: Record<string, (options?: never) => Metric<unknown>> = {
   meanSquaredError,
   rootMeanSquaredError,
   perplexity,
+  bitsPerCharacter,
+  labelErrorRate,
+  wordErrorRate,
+  characterErrorRate,
+  bleu,
+  rouge,
 };
 
 /**
@@ -30,11 +41,11 @@ const metrics: Record<string, (options?: never) => Metric<unknown>> = {
  * @param where named in errors
  * @throws OptionError for an unknown name or bad options
  */
-export function resolveMetric(where: string, value: unknown): Metric<unknown> {
+export function resolveMetric(where: string, value: unknown): Metric<unknown, never> {
   const { name, options, create } = typeof value === "string" ? { name: value } : Object(value);
   if (typeof value === "function" || typeof name !== "string")
     throw new OptionError(`${where}: expected a metric, its name or { name, options }, got ${shown(value)}`);
-  if (typeof create === "function") return value as Metric<unknown>;
+  if (typeof create === "function") return value as Metric<unknown, never>;
   if (!Object.hasOwn(metrics, name))
     throw new OptionError(`${where}: unknown metric ${shown(name)}${suggestion(name, Object.keys(metrics))}`);
   return metrics[name](options as never);

@@ -146,16 +146,22 @@ export class Model {
     const metrics = (options.metrics ?? []).map((metric) =>
       resolveMetric(
         "compile()",
-        metric === "accuracy" || metric === "perplexity"
+        metric === "accuracy" || metric === "perplexity" || metric === "bitsPerCharacter"
           ? { name: metric, options: { fromLogits: loss.fromLogits } }
           : metric,
       ),
     );
-    for (const metric of metrics)
+    for (const metric of metrics) {
+      if (metric.reads !== (loss.targets === "sequences" ? "sequences" : undefined))
+        throw new OptionError(
+          `compile(): metric "${metric.name}" compares ${metric.reads ?? "rows"}, the loss "${loss.name}" ${loss.targets}; ` +
+            `call ${metric.name}(yTrue, yPred) on ${metric.reads === "texts" ? "texts" : "predictions"} instead`,
+        );
       if (typeof metric.create().result() !== "number")
         throw new OptionError(
           `compile(): metric "${metric.name}" is not one number; call ${metric.name}(yTrue, yPred) on predictions instead`,
         );
+    }
     this.idle("compile()");
     this.network.forget();
     this.trainer = new Trainer(this.network, loss, optimizer, metrics);

@@ -70,7 +70,10 @@ export class Scores {
   }
 }
 
-/** Targets and outputs of a batch, batch-major, as metrics take them; padded steps and ignored labels weigh nothing. */
+/**
+ * Targets and outputs of a batch, batch-major, as metrics take them; padded
+ * steps and ignored labels weigh nothing, steps of a sequence what the sample does.
+ */
 function predictions(
   network: Network,
   recording: Recording,
@@ -83,9 +86,29 @@ function predictions(
   const { port, address, stride, mask, rows: outputRows } = recording.output;
   const steps = outputRows / B;
   const n = port.features;
-  const yPred = { shape: [B * steps, n], data: new Float32Array(B * steps * n) };
+  const { width: sequence } = examples;
+  const yPred = { shape: sequence ? [B, steps, n] : [B * steps, n], data: new Float32Array(B * steps * n) };
   gather(yPred.data, 0, arena.f32, address >>> 2, B, steps, n, stride);
+  const weightsOf = (ignored: (row: number) => boolean) => {
+    const weights = new Float32Array(B * steps);
+    for (let b = 0; b < B; b++)
+      for (let t = 0; t < steps; t++) {
+        const row = b * steps + t;
+        const counts = !ignored(row) && (!mask || arena.i32[(mask.address >>> 2) + t * B + b]);
+        const at = sequence ? rows[b] : rows[b] * steps + t;
+        weights[row] = counts ? (examples.weightsPer === "rows" ? examples.weights![at] : 1) : 0;
+      }
+    return weights;
+  };
   const y = examples.y!;
+  if (sequence) {
+    const labels = new Int32Array(B * (sequence - 1)).fill(-1);
+    for (let b = 0; b < B; b++) {
+      const from = rows[b] * sequence + 1;
+      labels.set(y.subarray(from, from + y[from - 1]), b * (sequence - 1));
+    }
+    return { yTrue: { shape: [B, sequence - 1], data: labels }, yPred, weights: weightsOf(() => false) };
+  }
   const width = y instanceof Int32Array ? 1 : n;
   const data = y instanceof Int32Array ? new Int32Array(B * steps) : new Float32Array(B * steps * n);
   for (let b = 0; b < B; b++) {
@@ -93,17 +116,8 @@ function predictions(
     for (let i = 0; i < steps * width; i++) data[b * steps * width + i] = y[from + i];
   }
   const yTrue = { shape: y instanceof Int32Array ? [B * steps] : [B * steps, n], data };
-  let weights: Float32Array | undefined;
-  const ignored = (row: number) => ignoreIndex !== undefined && data[row] === ignoreIndex;
-  if (mask || examples.weightsPer === "rows" || ignoreIndex !== undefined) {
-    weights = new Float32Array(B * steps);
-    for (let b = 0; b < B; b++)
-      for (let t = 0; t < steps; t++) {
-        const counts = mask ? arena.i32[(mask.address >>> 2) + t * B + b] : 1;
-        const valid = ignored(b * steps + t) ? 0 : counts;
-        weights[b * steps + t] = valid && (examples.weightsPer === "rows" ? examples.weights![rows[b] * steps + t] : 1);
-      }
-  }
+  const weighted = mask || examples.weightsPer === "rows" || ignoreIndex !== undefined;
+  const weights = weighted ? weightsOf((row) => ignoreIndex !== undefined && data[row] === ignoreIndex) : undefined;
   return { yTrue, yPred, weights };
 }
 

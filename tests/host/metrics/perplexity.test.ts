@@ -1,7 +1,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { ShapeError } from "../../../host/core/errors.ts";
-import { perplexity } from "../../../host/metrics/perplexity.ts";
+import { bitsPerCharacter, perplexity } from "../../../host/metrics/perplexity.ts";
 
 function near(actual: number, expected: number): void {
   assert.ok(Math.abs(actual - expected) < 1e-6 * expected, `expected ${expected}, got ${actual}`); // probabilities are f32
@@ -52,6 +52,17 @@ test("needs classes", () => {
     () => perplexity([0], [[0.5]]),
     (e: unknown) => e instanceof ShapeError && /two or more classes/.test(e.message),
   );
+});
+
+test("bits per character are the logarithm of the perplexity to base 2", () => {
+  const p = [
+    [0.5, 0.5],
+    [0.25, 0.75],
+  ];
+  near(bitsPerCharacter([0, 0], p), 1.5);
+  near(bitsPerCharacter([0, 1], p), Math.log2(perplexity([0, 1], p)));
+  near(bitsPerCharacter([1], [[5, 5, 5, 5]], { fromLogits: true }), 2);
+  assert.is(bitsPerCharacter([0], [[0, 1]]), Infinity);
 });
 
 test.run();
