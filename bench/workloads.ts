@@ -52,21 +52,28 @@ export async function kernels(seconds: number): Promise<Row[]> {
     [256, 256],
   ]) {
     const [T, B] = [50, 32];
-    const G = core.gruGatesStride(H, 0);
+    const G = core.gruGatesStride(H, 0, 0);
     const work = 2 * T * B * 3 * H * (I + H);
-    const sizes = [(T + 1) * B * H, T * B * G, T * B * I, core.gruPackedSize(I, H)];
+    const sizes = [(T + 1) * B * H, T * B * G, T * B * I, core.gruPackedSize(I, H, 0)];
     const label = `T=${T} B=${B} ${I}->${H}`;
     run(`gruForward ${label}`, work, sizes, (h, gates, x, packed) =>
-      core.gruForward(h, gates, 0, x, packed, 0, 0, T, B, I, H, T, 0, 0, B, 0),
+      core.gruForward(h, gates, 0, x, packed, 0, 0, 0, 0, T, B, I, H, T, 0, 0, B, 0),
     );
     run(
       `gruBackward ${label}`,
       work,
-      [...sizes.slice(0, 3), core.gruPackedTransposedSize(I, H), T * B * I, B * H, T * B * H, 2 * B * H],
+      [
+        ...sizes.slice(0, 3),
+        core.gruPackedTransposedSize(I, H),
+        T * B * I,
+        B * H,
+        T * B * H,
+        core.gruBackwardScratch(B, H, 0, 0),
+      ],
       (h, gates, _x, packed, dx, dh, dy, scratch) => {
         // Gates become their gradients in place: put ordinary numbers back, a small share of the time.
         core.copyRows(gates, dy, T * B * 4, H, H, 0);
-        core.gruBackward(dx, dh, gates, dy, h, packed, 0, 0, scratch, 0, T, B, I, H, 0, 0, B, 0);
+        core.gruBackward(dx, dh, gates, dy, h, packed, 0, 0, 0, 0, 0, scratch, 0, T, B, I, H, 0, 0, B, 0);
       },
     );
     run(

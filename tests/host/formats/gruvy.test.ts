@@ -95,6 +95,7 @@ const activations = [
   "softsign",
   "hardtanh",
   "logSigmoid",
+  "linearSigmoid",
   "hardSigmoid",
   "softmax",
   "logSoftmax",
