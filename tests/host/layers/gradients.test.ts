@@ -14,19 +14,24 @@ import {
   gru,
   huber,
   type Layer,
+  type LightGruOptions,
   type Loss,
   layerNorm,
+  lightGru,
   type Model,
   masking,
   meanAbsoluteError,
   meanSquaredError,
   multiHeadAttention,
   pooling1d,
+  mgu,
+  minGru,
   sequential,
   smoothL1,
   sparseCategoricalCrossentropy,
   type Tensor,
 } from "../../../host/index.ts";
+import type { RecurrentOptions } from "../../../host/layers/recurrent.ts";
 import { close, random } from "../../kit/core.ts";
 import { randomLabels, randomTensor } from "../../kit/models.ts";
 import { lossOf, type ModelSpec, runModel } from "../../reference/model.ts";
@@ -192,10 +197,39 @@ const GRUS: Record<string, GruOptions> = {
   "softsign and hardSigmoid02": { activation: "softsign", recurrentActivation: "hardSigmoid02" },
   "linear and sigmoid": { activation: "linear" },
   "zero outputs": { zeroOutputForMask: true },
+  "layer normalisation": { layerNorm: true },
+  "layer normalisation, backwards, without bias": { layerNorm: true, goBackwards: true, useBias: false },
+  "layer normalisation, softsign and silu": { layerNorm: true, activation: "softsign", recurrentActivation: "silu" },
+  zoneout: { zoneout: 0.3 },
+  "zoneout, reset before, backwards": { zoneout: 0.2, resetAfter: false, goBackwards: true },
+  "zoneout, layer normalisation, hardSigmoid": { zoneout: 0.5, layerNorm: true, recurrentActivation: "hardSigmoid" },
+  // Nothing falls outside training.
+  dropout: { dropout: 0.5, recurrentDropout: 0.5 },
 };
 
-for (const [name, options] of Object.entries(GRUS))
-  test(`gradients of a gru: ${name}`, async () => {
+/** The cells by name: how a layer of so many units is made. */
+type Cell = (units: number, options: RecurrentOptions) => Layer;
+const CELLS: Record<string, Cell> = Object.fromEntries(
+  Object.entries(GRUS).map(([name, form]): [string, Cell] => [
+    `gru: ${name}`,
+    (units, options) => gru(units, { ...form, ...options }),
+  ]),
+);
+for (const [name, make] of Object.entries({ minGru, lightGru, mgu }))
+  for (const [how, form] of Object.entries<LightGruOptions>({
+    "": {},
+    ", without bias": { useBias: false },
+    ", backwards": { goBackwards: true },
+    // The one keeps its input for backward, the other does not.
+    ", gelu": { activation: "gelu" },
+    ", softsign": { activation: "softsign" },
+    ", zero outputs": { zeroOutputForMask: true },
+  }))
+    CELLS[name + how] = (units, options) => make(units, { ...form, ...options });
+CELLS["minGru, positive"] = (units, options) => minGru(units, { activation: "linearSigmoid", ...options });
+
+for (const [name, cell] of Object.entries(CELLS))
+  test(`gradients of ${name}`, async () => {
     const base = { features: 3, batch: 3, steps: 4, loss: meanSquaredError() };
     for (const [how, extra] of Object.entries({
       plain: {},
@@ -203,11 +237,11 @@ for (const [name, options] of Object.entries(GRUS))
       holes: { mask: MASK },
       "initial state": { initialState: true, lengths: LENGTHS },
     })) {
-      await check(`${name}, ${how}, last`, { ...base, ...extra, layers: [gru(5, options), dense(2)] });
+      await check(`${name}, ${how}, last`, { ...base, ...extra, layers: [cell(5, {}), dense(2)] });
       await check(`${name}, ${how}, sequence`, {
         ...base,
         ...extra,
-        layers: [gru(4, { ...options, returnSequences: true }), gru(3, { ...options, returnSequences: true })],
+        layers: [cell(4, { returnSequences: true }), cell(3, { returnSequences: true })],
       });
     }
   });
