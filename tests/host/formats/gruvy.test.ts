@@ -25,9 +25,12 @@ import {
   type Layer,
   type Loss,
   layerNorm,
+  lightGru,
   loadModel,
   type Model,
   masking,
+  mgu,
+  minGru,
   OptionError,
   oneCycle,
   oneHot,
@@ -150,6 +153,20 @@ const stacks: [string, Layer[], SequentialOptions][] = [
   ["embedding of one token", [embedding(5, 3), dense(2)], { inputShape: [] }],
   ["embedding, paddingIndex 4, fixed time", [embedding(5, 3, { paddingIndex: 4 })], { inputShape: [7] }],
   ["masking, dropout", [masking({ maskValue: -1.5 }), dropout(0.25), gru(2), dropout(0)], values],
+  [
+    "gru, normalised",
+    [gru(3, { layerNorm: true, returnSequences: true }), gru(2, { layerNorm: true, useBias: false })],
+    values,
+  ],
+  ["gru that drops", [gru(3, { dropout: 0.1, recurrentDropout: 0.2, zoneout: 0.3 })], values],
+  ...Object.entries({ minGru, lightGru, mgu }).map(([name, make]): [string, Layer[], SequentialOptions] => [
+    name,
+    [
+      make(3, { returnSequences: true, activation: { name: "leakyRelu", alpha: 0.3 }, useBias: false }),
+      make(2, { goBackwards: true, stateful: true, kernelInitializer: "heNormal" }),
+    ],
+    values,
+  ]),
   ["layerNorm", [layerNorm({ epsilon: 1e-3, gammaInitializer: "zeros", betaInitializer: "ones" })], values],
   [
     "layerNorm without scale",
