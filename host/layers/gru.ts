@@ -169,7 +169,7 @@ export function gru(units: number, options: GruOptions = {}): Layer {
               ])
             : 0;
           const training = mode === "train";
-          const inputs = training && dropout ? run.saved("inputs, dropped", x.rows * x.stride) : 0;
+          const inputs = training && dropout ? run.saved("inputs, dropped", (T + 1) * B * x.stride) : 0;
           const dropped = training && recurrentDropout ? run.saved("states, dropped", (T + 2) * step) : 0;
           const zones = training && zoneout ? run.saved("zoneout", T * step) : 0;
           const zone = zones || !zoneout ? zones : run.constant("zoneout", new Array(Hp).fill(zoneout));
@@ -178,7 +178,7 @@ export function gru(units: number, options: GruOptions = {}): Layer {
             run.k.recurrentDropout(inputs, dropped, zones, x.address, T, B, I, H, ...rates, key, run.step);
           }
           const flags = pass.flags | form | (zones ? ZONES : 0);
-          const from = inputs || x.address;
+          const from = inputs ? inputs + 4 * B * x.stride : x.address;
           const operands = [h, gates, y, from, packed.address, mask, activations, dropped, zone] as const;
           if (b.int8) run.k.gruForwardInt8(...operands, T, B, I, H, gateSteps, flags, b.int8.range, 0, B, 0);
           else run.k.gruForward(...operands, T, B, I, H, gateSteps, flags, 0, B, 0);
@@ -223,7 +223,7 @@ export function gru(units: number, options: GruOptions = {}): Layer {
             gamma ? 0 : (bias?.gradient ?? 0),
             gates,
             dropped ? dropped + 4 * B * Hp : h,
-            inputs || x.address,
+            inputs ? inputs + 4 * B * x.stride : x.address,
             run.scratch("weight gradients", threads * core.gruGradientsScratch(I, H)),
             custom ? 1 : 0,
             T,
@@ -239,7 +239,7 @@ export function gru(units: number, options: GruOptions = {}): Layer {
             const sums = scratch + 4 * core.gruBackwardSums(B, H, custom ? 1 : 0);
             run.k.gruLayerNormGradients(gamma.gradient, bias?.gradient ?? 0, sums, B, H);
           }
-          if (dx && dInputs) run.k.inputDropout(dx.address, dInputs, T, B, I, dropout, key, run.step, dx.accumulate);
+          if (dx && dInputs) run.k.inputDropout(dx.address, dInputs, inputs, T, B * x.stride, dx.accumulate);
         },
       };
     },
