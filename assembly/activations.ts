@@ -17,6 +17,7 @@ export const enum Activation {
   softsign,
   hardtanh,
   logSigmoid,
+  linearSigmoid,
 }
 
 /** SELU: Klambauer et al. 2017, arXiv:1706.02515, equation 14. */
@@ -43,6 +44,9 @@ const SELU_SCALE: f32 = 1.0507009873554805, SELU_SCALE_ALPHA: f32 = 1.7580993408
   if (kind == Activation.hardtanh) return f32x4.pmin(f32x4.pmax(x, alpha), beta);
   if (kind == Activation.logSigmoid) {
     return f32x4.sub(f32x4.pmin(x, zero), log1p(expNonPositive(f32x4.neg(f32x4.abs(x)))));
+  }
+  if (kind == Activation.linearSigmoid) {
+    return v128.bitselect(f32x4.add(x, f32x4.splat(0.5)), sigmoid(x), f32x4.ge(x, zero));
   }
   return x;
 }
@@ -79,6 +83,10 @@ const SELU_SCALE: f32 = 1.0507009873554805, SELU_SCALE_ALPHA: f32 = 1.7580993408
     return f32x4.mul(s, s);
   }
   if (kind == Activation.hardtanh) return v128.and(one, v128.and(f32x4.gt(v, alpha), f32x4.lt(v, beta)));
+  // σ(x) reaches 0.5 at 0.
+  if (kind == Activation.linearSigmoid) {
+    return v128.bitselect(one, f32x4.mul(v, f32x4.sub(one, v)), f32x4.ge(v, f32x4.splat(0.5)));
+  }
   // logSigmoid: σ(−x) = 1 − e^y
   return f32x4.neg(expm1NonPositive(v));
 }
@@ -108,7 +116,7 @@ const SELU_SCALE: f32 = 1.0507009873554805, SELU_SCALE_ALPHA: f32 = 1.7580993408
  *   elu          x > 0 ? x : α (e^x − 1)    hardtanh   clip(x, α, β)
  *   gelu         x Φ(x)                     silu       x σ(x)
  *   softplus     ln(1 + e^x)                softsign   x / (1 + |x|)
- *   logSigmoid   −ln(1 + e^−x)
+ *   logSigmoid   −ln(1 + e^−x)           linearSigmoid  x >= 0 ? x + 0.5 : σ(x)
  *
  * @param kind an `Activation`
  * @param y    f32[n], whole vectors; may be x
@@ -131,6 +139,7 @@ export function activate(kind: i32, y: usize, x: usize, n: i32, alpha: f32, beta
     case Activation.softsign: forward(Activation.softsign, y, x, n, alpha, beta); break;
     case Activation.hardtanh: forward(Activation.hardtanh, y, x, n, alpha, beta); break;
     case Activation.logSigmoid: forward(Activation.logSigmoid, y, x, n, alpha, beta); break;
+    case Activation.linearSigmoid: forward(Activation.linearSigmoid, y, x, n, alpha, beta); break;
   }
 }
 
@@ -164,5 +173,6 @@ export function activateBackward(
     case Activation.softsign: backward(Activation.softsign, dx, dy, x, y, n, alpha, beta, accumulate); break;
     case Activation.hardtanh: backward(Activation.hardtanh, dx, dy, x, y, n, alpha, beta, accumulate); break;
     case Activation.logSigmoid: backward(Activation.logSigmoid, dx, dy, x, y, n, alpha, beta, accumulate); break;
+    case Activation.linearSigmoid: backward(Activation.linearSigmoid, dx, dy, x, y, n, alpha, beta, accumulate); break;
   }
 }

@@ -1,6 +1,11 @@
 import { bytes, clearFrom, lastLanes, lastVector } from "./simd";
 import { randomRows } from "./random";
 
+/** y += instead of y =. */
+const ACCUMULATE: i32 = 1;
+/** 1 stands in place of x, which is not read. */
+const ONES: i32 = 2;
+
 @final class Keep {
   /**
    * Four elements: kept, times scale, where their word is large enough.
@@ -9,11 +14,12 @@ import { randomRows } from "./random";
    * @param threshold rate · 2^24
    */
   // @ts-ignore: decorator
-  @inline take(y: usize, x: usize, word: v128, left: i32, threshold: f32, scale: f32, accumulate: i32): void {
+  @inline take(y: usize, x: usize, word: v128, left: i32, threshold: f32, scale: f32, flags: i32): void {
     const u = f32x4.convert_i32x4_s(i32x4.shr_u(word, 8));
     const kept = v128.and(f32x4.ge(u, f32x4.splat(threshold)), i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(left)));
-    let v = v128.and(f32x4.mul(v128.load(x), f32x4.splat(scale)), kept);
-    if (accumulate) v = f32x4.add(v, v128.load(y));
+    const s = f32x4.splat(scale);
+    let v = v128.and(flags & ONES ? s : f32x4.mul(v128.load(x), s), kept);
+    if (flags & ACCUMULATE) v = f32x4.add(v, v128.load(y));
     v128.store(y, v);
   }
 }
@@ -35,7 +41,25 @@ import { randomRows } from "./random";
 export function dropout(
   y: usize, x: usize, rows: i32, n: i32, stride: i32, firstRow: i32, rate: f32, key: i32, step: usize, accumulate: i32,
 ): void {
-  randomRows<Keep>(y, x, rows, n, stride, firstRow, key, load<i32>(step), rate * 16777216, 1 / (1 - rate), accumulate);
+  keep(y, x, rows, n, stride, firstRow, rate, 1 / (1 - rate), key, step, accumulate ? ACCUMULATE : 0);
+}
+
+/**
+ * The mask by itself: y = u >= rate ? value : 0, the padding 0.
+ *
+ * @param y f32[rows, stride]
+ */
+export function keepMask(
+  y: usize, rows: i32, n: i32, stride: i32, firstRow: i32, rate: f32, value: f32, key: i32, step: usize,
+): void {
+  keep(y, y, rows, n, stride, firstRow, rate, value, key, step, ONES);
+}
+
+/** The one body: it is large, as the generator stands in line. */
+function keep(
+  y: usize, x: usize, rows: i32, n: i32, stride: i32, firstRow: i32, rate: f32, scale: f32, key: i32, step: usize, flags: i32,
+): void {
+  randomRows<Keep>(y, x, rows, n, stride, firstRow, key, load<i32>(step), rate * 16777216, scale, flags);
 }
 
 /**

@@ -1,10 +1,16 @@
 import { activate, activateBackward } from "./activations";
-import { gemm, gemmTransposed, gemmTransposedScratch } from "./gemm";
-import { gemmInt8, int8Pack, int8PanelBytes } from "./int8";
-import { sigmoid, tanh } from "./math";
+import { addTo } from "./elementwise";
+import { gemm, gemmTransposedScratch } from "./gemm";
+import { normaliseInput, normaliseState, normBackward, normStride, packGamma, packedGammaSize } from "./gru-layer-norm";
+import { int8Pack, int8PanelBytes } from "./int8";
+import { tanh } from "./math";
 import { workOf } from "./memory";
 import { addRows, packPanels, packRow } from "./pack";
-import { addTo } from "./elementwise";
+import {
+  ACCUMULATE, blend, chunkSteps, emit, FORM, gateGradients, IN_PLACE, INT8, LAST, product, productOverSteps, receive, REPEAT,
+  REVERSE, sigmoids, slot,
+} from "./recurrent";
+import { addProduct, multiply, zoneout, zoneoutBackward } from "./recurrent-dropout";
 import { at, bytes, madd, pad8 } from "./simd";
 
 /**
@@ -31,55 +37,55 @@ import { at, bytes, madd, pad8 } from "./simd";
  *                           q, z, r (of [n | z | r]): one product each.
  *                           Other activations than σ and tanh keep their sums
  *                           too: [q | z | r | n | sums of z, r, n], G = 7 Hp.
+ *                           Layer normalisation keeps its own behind them
+ *                           (gru-layer-norm.ts).
  *   h        f32[T+1, B, Hp] or one step used in place. Forward, step t reads
  *                           slot t and writes slot t + 1; backward in time it
  *                           reads slot t + 1 and writes slot t.
- *   packed   bias [q | z | r | n] f32[4 Hp], K panels [I, z r n], R panels [H, n z r]
+ *   packed   bias [q | z | r | n] f32[4 Hp], K panels [I, z r n], R panels [H, n z r],
+ *            with LAYER_NORM γ f32[6 Hp]
+ *   dropped  f32[T+2, B, Hp]  the mask m_h of recurrent dropout, then h ⊙ m_h in
+ *                           the slots that h has: what the products read in its place
+ *   zone     f32[T, B, Hp] (ZONES) or f32[Hp]   k of zoneout (recurrent-dropout.ts)
  */
 
 /** n = tanh(x·Kn + (r ⊙ h)·Rn) instead of tanh(x·Kn + r ⊙ (h·Rn)). */
-const RESET_BEFORE: i32 = 1;
-/** Time runs from the last step to the first. */
-const REVERSE: i32 = 2;
-/** y holds the last step only. */
-const LAST: i32 = 4;
-/** A masked step's y repeats the one before it (zeros before the first valid step); otherwise it is zero. */
-const REPEAT: i32 = 8;
-/** y is in reading order: the reverse of time with REVERSE. */
-const READING_ORDER: i32 = 16;
-/** h is one step, overwritten in place. */
-const IN_PLACE: i32 = 32;
-/** dx is added to. */
-const ACCUMULATE: i32 = 64;
-/** Weights are int8 (gruForwardInt8 sets it). */
-const INT8: i32 = 128;
-
-/** Rows of the input product at a time: what it writes is still in the L2 cache when the recurrence reads it. */
-const CHUNK_ROWS: i32 = 64;
+const RESET_BEFORE: i32 = FORM;
+/** Both products are normalised (gru-layer-norm.ts). */
+const LAYER_NORM: i32 = 256;
+/** `zone` has a row a step and row of the batch, rather than one for all. */
+const ZONES: i32 = 512;
 
 /** Elements of one row of gates. */
-export function gruGatesStride(H: i32, customActivations: i32): i32 {
-  return (customActivations ? 7 : 4) * pad8(H);
+export function gruGatesStride(H: i32, customActivations: i32, flags: i32): i32 {
+  return ownStride(H, customActivations) + (flags & LAYER_NORM ? normStride(H) : 0);
 }
+
+/** Of those, the gates' own. */
+// @ts-ignore: decorator
+@inline function ownStride(H: i32, customActivations: i32): i32 { return (customActivations ? 7 : 4) * pad8(H); }
 
 /** Steps that a gates buffer holds when nothing is kept for a backward pass. */
 export function gruChunk(B: i32): i32 {
-  return max(1, CHUNK_ROWS / max(1, B));
+  return chunkSteps(B);
 }
 
 // ---------------------------------------------------------------- weights
 
 /** Elements of the packed weights of gruForward. */
-export function gruPackedSize(I: i32, H: i32): i32 {
-  return pad8(H) * (4 + 3 * I + 3 * H);
+export function gruPackedSize(I: i32, H: i32, flags: i32): i32 {
+  return pad8(H) * (4 + 3 * I + 3 * H) + (flags & LAYER_NORM ? packedGammaSize(H) : 0);
 }
 
 /**
  * @param kernel    f32[I, 3H], columns [z | r | n]
  * @param recurrent f32[H, 3H], columns [z | r | n]
  * @param bias      f32[2, 3H] (reset after), f32[3H] (reset before), or 0
+ * @param gamma     f32[2, 3H] with LAYER_NORM
  */
-export function gruPack(packed: usize, kernel: usize, recurrent: usize, bias: usize, I: i32, H: i32, flags: i32): void {
+export function gruPack(
+  packed: usize, kernel: usize, recurrent: usize, bias: usize, gamma: usize, I: i32, H: i32, flags: i32,
+): void {
   const Hp = pad8(H), gate = bytes(H), column = bytes(Hp);
   packBias(packed, bias, H, flags);
   const kernelPanels = packed + 4 * column, recurrentPanels = kernelPanels + 3 * column * <usize>I;
@@ -87,6 +93,7 @@ export function gruPack(packed: usize, kernel: usize, recurrent: usize, bias: us
     packPanels(kernelPanels + <usize>(g * I) * column, kernel + <usize>g * gate, I, H, 3 * H, 1, I, I << 3);
     packPanels(recurrentPanels + <usize>(nzr(g) * H) * column, recurrent + <usize>g * gate, H, H, 3 * H, 1, H, H << 3);
   }
+  if (flags & LAYER_NORM) packGamma(recurrentPanels + 3 * column * <usize>H, gamma, H);
 }
 
 /** Place of gate g of [z | r | n] among the recurrent panels [n | z | r]. */
@@ -104,18 +111,19 @@ function packBias(packed: usize, bias: usize, H: i32, flags: i32): void {
 }
 
 /** Elements of the packed weights of gruForwardInt8. */
-export function gruPackedSizeInt8(I: i32, H: i32): i32 {
-  const Hp = pad8(H);
-  return 4 * Hp + <i32>((<usize>(3 * Hp >> 3) * (int8PanelBytes(I) + int8PanelBytes(H))) >> 2);
+export function gruPackedSizeInt8(I: i32, H: i32, flags: i32): i32 {
+  const Hp = pad8(H), panels = <usize>(3 * Hp >> 3) * (int8PanelBytes(I) + int8PanelBytes(H));
+  return 4 * Hp + <i32>(panels >> 2) + (flags & LAYER_NORM ? packedGammaSize(H) : 0);
 }
 
 /**
  * @param kernel    i8[I, 3H], columns [z | r | n], with its scales f32[3H]
  * @param recurrent i8[H, 3H], columns [z | r | n], with its scales f32[3H]
- * @param bias      f32, as in gruPack
+ * @param bias, gamma f32, as in gruPack
  */
 export function gruPackInt8(
-  packed: usize, kernel: usize, kernelScales: usize, recurrent: usize, recurrentScales: usize, bias: usize, I: i32, H: i32, flags: i32,
+  packed: usize, kernel: usize, kernelScales: usize, recurrent: usize, recurrentScales: usize, bias: usize, gamma: usize,
+  I: i32, H: i32, flags: i32,
 ): void {
   const Hp = pad8(H), panels = Hp >> 3, before = flags & RESET_BEFORE;
   const K = packed + bytes(4 * Hp), R = K + <usize>(3 * panels) * int8PanelBytes(I), Rzr = R + <usize>panels * int8PanelBytes(H);
@@ -128,6 +136,7 @@ export function gruPackInt8(
     else if (g == 2) int8Pack(R, own, scales, H, H, 3 * H, 0, panels);
     else int8Pack(Rzr, own, scales, H, H, 3 * H, g * panels, 2 * panels);
   }
+  if (flags & LAYER_NORM) packGamma(R + <usize>(3 * panels) * int8PanelBytes(H), gamma, H);
 }
 
 /** Elements of the packed weights of gruBackward: Kᵀ [z r n, Ip], then Rᵀ. */
@@ -165,13 +174,14 @@ export function gruPackTransposed(packed: usize, kernel: usize, recurrent: usize
  * @param mask    i32[T, B], 0 where a step is masked: the state stays; or 0 for none
  * @param activations f32[2, 3] rows (kind, alpha, beta) of the gates and of the
  *                candidate, or 0: sigmoid and tanh
+ * @param dropped, zone as above, or 0
  * @param from, to rows of the batch to run, by one thread: rows do not touch each other
  */
 export function gruForward(
-  h: usize, gates: usize, y: usize, x: usize, packed: usize, mask: usize, activations: usize,
+  h: usize, gates: usize, y: usize, x: usize, packed: usize, mask: usize, activations: usize, dropped: usize, zone: usize,
   T: i32, B: i32, I: i32, H: i32, gateSteps: i32, flags: i32, from: i32, to: i32, thread: i32,
 ): void {
-  forward(h, gates, y, x, packed, mask, activations, T, B, I, H, gateSteps, flags, 0, from, to, thread);
+  forward(h, gates, y, x, packed, mask, activations, dropped, zone, T, B, I, H, gateSteps, flags, 0, from, to, thread);
 }
 
 /**
@@ -181,64 +191,77 @@ export function gruForward(
  * @param range  |x| of the largest level, from calibration; 0: the largest of each row. States always go by their own
  */
 export function gruForwardInt8(
-  h: usize, gates: usize, y: usize, x: usize, packed: usize, mask: usize, activations: usize,
+  h: usize, gates: usize, y: usize, x: usize, packed: usize, mask: usize, activations: usize, dropped: usize, zone: usize,
   T: i32, B: i32, I: i32, H: i32, gateSteps: i32, flags: i32, range: f32, from: i32, to: i32, thread: i32,
 ): void {
-  forward(h, gates, y, x, packed, mask, activations, T, B, I, H, gateSteps, flags | INT8, range, from, to, thread);
-}
-
-/** c = start + a · b in float32, or with INT8 in int8. */
-function product(
-  c: usize, a: usize, b: usize, start: usize, m: i32, n: i32, k: i32, cStride: i32, aStride: i32, startStride: i32,
-  flags: i32, range: f32, work: usize,
-): void {
-  if (flags & INT8) gemmInt8(c, a, b, start, m, n, k, cStride, aStride, startStride, range, work);
-  else gemm(c, a, b, start, m, n, k, cStride, aStride, startStride, work);
+  forward(h, gates, y, x, packed, mask, activations, dropped, zone, T, B, I, H, gateSteps, flags | INT8, range, from, to, thread);
 }
 
 function forward(
-  h: usize, gates: usize, y: usize, x: usize, packed: usize, mask: usize, activations: usize,
+  h: usize, gates: usize, y: usize, x: usize, packed: usize, mask: usize, activations: usize, dropped: usize, zone: usize,
   T: i32, B: i32, I: i32, H: i32, gateSteps: i32, flags: i32, range: f32, from: i32, to: i32, thread: i32,
 ): void {
   const work = workOf(thread);
-  const Hp = pad8(H), Ip = pad8(I), G = gruGatesStride(H, activations != 0), rows = to - from;
+  const Hp = pad8(H), Ip = pad8(I), G = gruGatesStride(H, activations != 0, flags), rows = to - from;
   const hStep: usize = flags & IN_PLACE ? 0 : bytes(B * Hp), reverse = flags & REVERSE;
   const panels = <usize>(Hp >> 3), kernelPanel = flags & INT8 ? int8PanelBytes(I) : bytes(I << 3);
-  const K = packed + bytes(4 * Hp), R = K + 3 * panels * kernelPanel;
-  const Rzr = R + panels * (flags & INT8 ? int8PanelBytes(H) : bytes(H << 3));
-  const kept = gateSteps >= T, chunk = min(gateSteps, max(1, CHUNK_ROWS / max(1, rows)));
+  const recurrentPanel = flags & INT8 ? int8PanelBytes(H) : bytes(H << 3);
+  const K = packed + bytes(4 * Hp), R = K + 3 * panels * kernelPanel, Rzr = R + panels * recurrentPanel;
+  const norm: i32 = flags & LAYER_NORM, gamma = R + 3 * panels * recurrentPanel, kept = bytes(ownStride(H, activations != 0));
+  // Normalised products stand apart, and get their biases afterwards.
+  const inputs: usize = norm ? kept + bytes(3 * Hp) : bytes(Hp), start: usize = norm ? 0 : packed + bytes(Hp);
+  const chunk = min(gateSteps, chunkSteps(rows));
   for (let done = 0; done < T; done += chunk) {
     const steps = min(chunk, T - done), first = reverse ? T - done - steps : done;
-    const chunkGates = gates + (kept ? bytes(first * B * G) : 0);
+    const chunkGates = gates + (gateSteps >= T ? bytes(first * B * G) : 0);
     // One product projects the inputs of all the chunk's steps: columns z, r, n.
-    for (let s = 0, runs = rows == B ? 1 : steps; s < runs; s++)
-      product(chunkGates + bytes((s * B + from) * G + Hp), x + bytes(((first + s) * B + from) * Ip), K, packed + bytes(Hp),
-        rows == B ? steps * B : rows, 3 * Hp, I, G, Ip, 0, flags, range, work);
+    productOverSteps(chunkGates + bytes(from * G) + inputs, x + bytes((first * B + from) * Ip), K, start, steps, rows, B,
+      3 * Hp, I, G, Ip, 0, flags, range, work);
     for (let s = 0; s < steps; s++) {
       const order = done + s, t = reverse ? T - 1 - order : order;
       const g = chunkGates + bytes(((t - first) * B + from) * G);
       const hIn = h + <usize>(reverse ? t + 1 : t) * hStep + bytes(from * Hp);
       const hOut = h + <usize>(reverse ? t : t + 1) * hStep + bytes(from * Hp);
       const valid = mask ? mask + bytes(t * B + from) : 0;
+      let hProduct = hIn;
+      if (dropped) {
+        hProduct = dropped + hStep + (hIn - h);
+        multiply(hProduct, hIn, dropped + bytes(from * Hp), rows * Hp);
+      }
       if (flags & RESET_BEFORE) {
-        product(g + bytes(Hp), hIn, Rzr, g + bytes(Hp), rows, 2 * Hp, H, G, Hp, G, flags, 0, work);
-        for (let i = 0; i < rows; i++) resetBefore(g + bytes(i * G), hIn + bytes(i * Hp), Hp, activations);
+        product(g + bytes(Hp), hProduct, Rzr, g + bytes(Hp), rows, 2 * Hp, H, G, Hp, G, flags, 0, work);
+        for (let i = 0; i < rows; i++) resetBefore(g + bytes(i * G), hProduct + bytes(i * Hp), Hp, activations);
         product(g + bytes(3 * Hp), g, R, g + bytes(3 * Hp), rows, Hp, H, G, G, G, flags, 0, work);
+      } else if (norm) {
+        product(g + kept, hProduct, R, 0, rows, 3 * Hp, H, G, Hp, 0, flags, 0, work);
+        for (let i = 0; i < rows; i++) {
+          normaliseInput(g + bytes(i * G), kept, packed, gamma, H);
+          normaliseState(g + bytes(i * G), kept, packed, gamma, H);
+        }
       } else {
         copyBias(g, packed, rows, Hp, G);
-        product(g, hIn, R, g, rows, 3 * Hp, H, G, Hp, G, flags, 0, work);
+        product(g, hProduct, R, g, rows, 3 * Hp, H, G, Hp, G, flags, 0, work);
       }
       for (let i = 0; i < rows; i++) {
         const gi = g + bytes(i * G), hi = hIn + bytes(i * Hp), ho = hOut + bytes(i * Hp);
         if (valid && load<i32>(valid + bytes(i)) == 0) {
           if (hi != ho) memory.copy(ho, hi, bytes(Hp));
-        } else if (flags & RESET_BEFORE) candidateBefore(gi, hi, ho, Hp, activations);
-        else gatesAfter(gi, hi, ho, Hp, activations);
+          continue;
+        }
+        // In place the state before is still needed by zoneout: q, which nobody reads any more, takes the cell's.
+        const cell = zone && flags & IN_PLACE ? gi : ho;
+        if (flags & RESET_BEFORE) candidateBefore(gi, hi, cell, Hp, activations);
+        else gatesAfter(gi, hi, cell, Hp, activations);
+        if (zone) zoneout(ho, hi, cell, zoneAt(zone, (t * B + from + i) * Hp, flags), Hp);
       }
       if (y) emit(y, hOut, valid, order, t, B, Hp, flags, from, rows);
     }
   }
 }
+
+/** k of one row. */
+// @ts-ignore: decorator
+@inline function zoneAt(zone: usize, element: i32, flags: i32): usize { return flags & ZONES ? zone + bytes(element) : zone; }
 
 /** The q columns start at the recurrent bias of the candidate. */
 function copyBias(g: usize, bias: usize, rows: i32, Hp: i32, G: i32): void {
@@ -256,7 +279,7 @@ function gatesAfter(g: usize, h: usize, hOut: usize, Hp: i32, activations: usize
     for (let q = g, r = g + 2 * o, n = g + 3 * o, end = r; q < end - o; q += 16, r += 16, n += 16)
       v128.store(n, madd(v128.load(r), v128.load(q), v128.load(n)));
     candidateActivation(g, Hp, activations);
-    blend(g, h, hOut, Hp);
+    blend(hOut, g + o, g + 3 * o, h, Hp);
     return;
   }
   sigmoids(g + o, 2 * Hp);
@@ -267,19 +290,6 @@ function gatesAfter(g: usize, h: usize, hOut: usize, Hp: i32, activations: usize
     v128.store(g + 3 * o, n1, 16);
     v128.store(hOut, madd(at(g + o, 0), f32x4.sub(at(h, 0), n0), n0));
     v128.store(hOut, madd(at(g + o, 1), f32x4.sub(at(h, 1), n1), n1), 16);
-  }
-}
-
-/**
- * σ in place, f32[n], n a multiple of 8. A pass of its own, two vectors at a
- * time, and tanh after it: a row of gates then takes 0.26 us instead of 0.38
- * (Node 20, H = 64), because independent vectors hide each other's latency.
- */
-function sigmoids(x: usize, n: i32): void {
-  for (const end = x + bytes(n); x < end; x += 32) {
-    const y0 = sigmoid(at(x, 0)), y1 = sigmoid(at(x, 1));
-    v128.store(x, y0);
-    v128.store(x, y1, 16);
   }
 }
 
@@ -296,21 +306,12 @@ function candidateBefore(g: usize, h: usize, hOut: usize, Hp: i32, activations: 
   const o = bytes(Hp);
   if (activations) {
     candidateActivation(g, Hp, activations);
-    blend(g, h, hOut, Hp);
+    blend(hOut, g + o, g + 3 * o, h, Hp);
     return;
   }
   for (const end = g + o; g < end; g += 16, h += 16, hOut += 16) {
     const n = tanh(v128.load(g + 3 * o));
     v128.store(g + 3 * o, n);
-    v128.store(hOut, madd(v128.load(g + o), f32x4.sub(v128.load(h), n), n));
-  }
-}
-
-/** h ← n + z ⊙ (h − n) = z ⊙ h + (1 − z) ⊙ n. */
-function blend(g: usize, h: usize, hOut: usize, Hp: i32): void {
-  const o = bytes(Hp);
-  for (const end = g + o; g < end; g += 16, h += 16, hOut += 16) {
-    const n = v128.load(g + 3 * o);
     v128.store(hOut, madd(v128.load(g + o), f32x4.sub(v128.load(h), n), n));
   }
 }
@@ -326,25 +327,6 @@ function candidateActivation(g: usize, Hp: i32, activations: usize): void {
   const n = g + bytes(3 * Hp), sum = g + bytes(6 * Hp);
   memory.copy(sum, n, bytes(Hp));
   activate(<i32>load<f32>(activations, 12), n, sum, Hp, load<f32>(activations, 16), load<f32>(activations, 20));
-}
-
-/** Slot of y that a step writes. */
-// @ts-ignore: decorator
-@inline function slot(order: i32, t: i32, flags: i32): i32 {
-  return flags & LAST ? 0 : flags & READING_ORDER ? order : t;
-}
-
-/** The output of one step: the state where the step is valid, else the last output or zero. */
-function emit(y: usize, h: usize, valid: usize, order: i32, t: i32, B: i32, Hp: i32, flags: i32, from: i32, rows: i32): void {
-  const own = y + bytes((slot(order, t, flags) * B + from) * Hp);
-  const last = y + bytes((slot(order - 1, flags & REVERSE ? t + 1 : t - 1, flags) * B + from) * Hp);
-  for (let i = 0; i < rows; i++) {
-    const to = own + bytes(i * Hp), repeated = last + bytes(i * Hp);
-    if (!valid || load<i32>(valid + bytes(i))) memory.copy(to, h + bytes(i * Hp), bytes(Hp));
-    else if (flags & REPEAT && order > 0) {
-      if (to != repeated) memory.copy(to, repeated, bytes(Hp));
-    } else memory.fill(to, 0, bytes(Hp));
-  }
 }
 
 // ---------------------------------------------------------------- backward
@@ -370,74 +352,84 @@ function emit(y: usize, h: usize, valid: usize, order: i32, t: i32, B: i32, Hp: 
  * @param written 1 if gruForward wrote a y of its own
  * @param h      f32[T+1, B, Hp] as gruForward left it
  * @param packed from gruPackTransposed
- * @param scratch f32[2, B, Hp], with other activations f32[5, B, Hp]
+ * @param gamma  packed γ where gruPack put it, with LAYER_NORM; then [dz dr dn]
+ *               and [dq dz dr] of the products stand behind the gates
+ * @param dropped, zone as gruForward left them
+ * @param scratch f32[gruBackwardScratch], from `sums` on to be kept for gruLayerNormGradients
  */
 export function gruBackward(
-  dx: usize, dh: usize, gates: usize, dy: usize, h: usize, packed: usize, mask: usize, activations: usize, scratch: usize,
+  dx: usize, dh: usize, gates: usize, dy: usize, h: usize, packed: usize, gamma: usize, mask: usize, activations: usize,
+  dropped: usize, zone: usize, scratch: usize,
   written: i32, T: i32, B: i32, I: i32, H: i32, flags: i32, from: i32, to: i32, thread: i32,
 ): void {
   const work = workOf(thread);
-  const Hp = pad8(H), Ip = pad8(I), G = gruGatesStride(H, activations != 0), rows = to - from;
+  const Hp = pad8(H), Ip = pad8(I), G = gruGatesStride(H, activations != 0, flags), rows = to - from;
   const hStep = bytes(B * Hp), reverse = flags & REVERSE, first = bytes(from * Hp);
   const Kt = packed, Rt = Kt + bytes(3 * Hp * Ip), RzrT = Rt + bytes(Hp * Hp);
-  const carry = scratch + first, u = carry + hStep, outs = scratch + 2 * hStep + 3 * first;
+  const carry = scratch + first, u = carry + hStep, own = u + hStep, past = own + hStep, outs = scratch + 4 * hStep + 3 * first;
+  const norm: i32 = flags & LAYER_NORM, kept = bytes(ownStride(H, activations != 0));
+  const sums = scratch + bytes(gruBackwardSums(B, H, activations != 0)) + 10 * first;
+  // Where the gradients of the two products' results stand.
+  const ofR: usize = norm ? kept : 0, ofK: usize = norm ? kept + bytes(3 * Hp) : bytes(Hp);
   dh += first;
   memory.fill(carry, 0, bytes(rows * Hp));
+  if (norm) memory.fill(sums, 0, bytes(10 * rows * Hp));
   // Without a y of its own the last output is the final state, masked or not.
   const isState = flags & LAST && !written;
   if (dy && isState) addTo(dh, dy + first, rows * Hp);
-  const chunk = max(1, CHUNK_ROWS / max(1, rows));
+  const chunk = chunkSteps(rows);
   let pending = 0;
   for (let order = T - 1; order >= 0; order--) {
     const t = reverse ? T - 1 - order : order;
     const g = gates + bytes((t * B + from) * G);
-    const hIn = h + <usize>(reverse ? t + 1 : t) * hStep + first;
+    const hIn = h + <usize>(reverse ? t + 1 : t) * hStep + first, hProduct = dropped ? dropped + hStep + (hIn - h) : hIn;
     const valid = mask ? mask + bytes(t * B + from) : 0;
     const absent = !dy || isState || (flags & LAST && order < T - 1);
     const dyStep: usize = absent ? 0 : dy + bytes((slot(order, t, flags) * B + from) * Hp);
     if (dyStep || (valid && flags & REPEAT)) receive(dh, carry, dyStep, valid, rows, Hp, flags);
     for (let i = 0; i < rows; i++) {
-      const gi = g + bytes(i * G), hi = hIn + bytes(i * Hp), di = dh + bytes(i * Hp), out = outs + bytes(3 * i * Hp);
-      if (valid && load<i32>(valid + bytes(i)) == 0) memory.fill(gi, 0, bytes(4 * Hp));
-      else if (flags & RESET_BEFORE) candidateBeforeBackward(gi, hi, di, out, Hp, activations);
+      const gi = g + bytes(i * G), row = bytes(i * Hp), hi = hIn + row, di = dh + row, out = outs + 3 * row;
+      if (valid && load<i32>(valid + bytes(i)) == 0) {
+        memory.fill(gi, 0, bytes(4 * Hp));
+        if (norm) memory.fill(gi + kept, 0, bytes(6 * Hp));
+        if (zone) memory.fill(past + row, 0, bytes(Hp));
+        continue;
+      }
+      if (zone) zoneoutBackward(past + row, di, zoneAt(zone, (t * B + from + i) * Hp, flags), Hp);
+      if (flags & RESET_BEFORE) candidateBeforeBackward(gi, hi, di, out, Hp, activations);
       else gatesAfterBackward(gi, hi, di, out, Hp, activations);
+      if (norm) normBackward(gi, kept, gamma, sums + 10 * row, H);
     }
+    // Through the products into the state before, by the way of its mask where it has one.
+    const into = dropped ? own : dh;
     if (flags & RESET_BEFORE) {
+      if (dropped) memory.fill(own, 0, bytes(rows * Hp));
       gemm(u, g + bytes(3 * Hp), Rt, 0, rows, Hp, Hp, Hp, G, 0, work);
       for (let i = 0; i < rows; i++)
         if (!valid || load<i32>(valid + bytes(i)))
-          resetBeforeBackward(g + bytes(i * G), hIn + bytes(i * Hp), dh + bytes(i * Hp), u + bytes(i * Hp), outs + bytes(3 * i * Hp), Hp, activations);
-      gemm(dh, g + bytes(Hp), RzrT, dh, rows, Hp, 2 * Hp, Hp, G, Hp, work);
-    } else gemm(dh, g, Rt, dh, rows, Hp, 3 * Hp, Hp, G, Hp, work);
+          resetBeforeBackward(g + bytes(i * G), hProduct + bytes(i * Hp), into + bytes(i * Hp), u + bytes(i * Hp), outs + bytes(3 * i * Hp), Hp, activations);
+      gemm(into, g + bytes(Hp), RzrT, into, rows, Hp, 2 * Hp, Hp, G, Hp, work);
+    } else gemm(into, g + ofR, Rt, dropped ? 0 : dh, rows, Hp, 3 * Hp, Hp, G, Hp, work);
+    if (dropped) addProduct(dh, own, dropped + first, rows * Hp);
+    if (zone) addTo(dh, past, rows * Hp);
     // The input gradients of a chunk of steps, while its gates are in the cache.
     if (dx && (++pending == chunk || order == 0)) {
-      const t0 = reverse ? t - pending + 1 : t;
-      for (let s = 0, runs = rows == B ? 1 : pending; s < runs; s++) {
-        const row = (t0 + s) * B + from, d = dx + bytes(row * Ip);
-        gemm(d, gates + bytes(row * G + Hp), Kt, flags & ACCUMULATE ? d : 0, rows == B ? pending * B : rows, Ip, 3 * Hp, Ip, G, Ip, work);
-      }
+      const row = (reverse ? t - pending + 1 : t) * B + from, d = dx + bytes(row * Ip);
+      productOverSteps(d, gates + bytes(row * G) + ofK, Kt, flags & ACCUMULATE ? d : 0, pending, rows, B,
+        Ip, 3 * Hp, Ip, G, Ip, 0, 0, work);
       pending = 0;
     }
   }
 }
 
-/**
- * A step's share of dy enters dh. A masked step's output is a copy of the last
- * valid one (REPEAT): its gradient waits in `carry` until that step; or zero:
- * its gradient is dropped.
- */
-function receive(dh: usize, carry: usize, dy: usize, valid: usize, rows: i32, Hp: i32, flags: i32): void {
-  for (let i = 0; i < rows; i++) {
-    if (!valid || load<i32>(valid + bytes(i))) {
-      if (dy) addTo(dh, dy, Hp);
-      if (valid && flags & REPEAT) {
-        addTo(dh, carry, Hp);
-        memory.fill(carry, 0, bytes(Hp));
-      }
-    } else if (dy && flags & REPEAT) addTo(carry, dy, Hp);
-    dh += bytes(Hp); carry += bytes(Hp);
-    if (dy) dy += bytes(Hp);
-  }
+/** Elements of scratch of gruBackward. */
+export function gruBackwardScratch(B: i32, H: i32, customActivations: i32, flags: i32): i32 {
+  return gruBackwardSums(B, H, customActivations) + (flags & LAYER_NORM ? 10 * B * pad8(H) : 0);
+}
+
+/** Element of the scratch at which the sums f32[B, 10 Hp] of layer normalisation begin. */
+export function gruBackwardSums(B: i32, H: i32, customActivations: i32): i32 {
+  return (customActivations ? 7 : 4) * B * pad8(H);
 }
 
 /** All gradients of one row, reset after. */
@@ -530,7 +522,7 @@ export function gruGradientsPanels(H: i32): i32 {
  * @param dKernel  f32[I, 3H]   @param dRecurrent f32[H, 3H]
  * @param dBias    f32[2, 3H] or f32[3H] (reset before), or 0
  * @param gates    f32[T, B, G] from gruBackward
- * @param h        f32[T+1, B, Hp]
+ * @param h        f32[T+1, B, Hp], or what the products read in its place (`dropped`, behind its mask)
  * @param scratch  f32[threads, gruGradientsScratch(I, H)]
  * @param from, to panels to compute, of gruGradientsPanels(H)
  * @param thread   whose part of the scratch to use
@@ -539,25 +531,16 @@ export function gruGradients(
   dKernel: usize, dRecurrent: usize, dBias: usize, gates: usize, h: usize, x: usize, scratch: usize,
   customActivations: i32, T: i32, B: i32, I: i32, H: i32, flags: i32, from: i32, to: i32, thread: i32,
 ): void {
-  const Hp = pad8(H), Ip = pad8(I), G = gruGatesStride(H, customActivations), rows = T * B, panels = Hp >> 3;
-  const before = flags & RESET_BEFORE, hIn = flags & REVERSE ? h + bytes(B * Hp) : h;
+  const Hp = pad8(H), Ip = pad8(I), G = gruGatesStride(H, customActivations, flags), rows = T * B, panels = Hp >> 3;
+  const before = flags & RESET_BEFORE, kept = flags & LAYER_NORM ? bytes(ownStride(H, customActivations)) : 0;
+  const zrn = gates + (kept ? kept + bytes(3 * Hp) : bytes(Hp)), nzr = gates + kept, hIn = flags & REVERSE ? h + bytes(B * Hp) : h;
+  const dState: usize = dBias && !before ? dBias + bytes(3 * H) : 0, dStateN: usize = dState ? dState + bytes(2 * H) : 0;
   scratch += bytes(thread * gruGradientsScratch(I, H));
-  while (from < to) {
-    // The part of [from, to) within one gate of one of the two matrices.
-    const part = from / panels, gate = part % 3, first = (from % panels) << 3;
-    const end = min(to, (part + 1) * panels), n = min(H, (end - part * panels) << 3) - first, column = gate * H + first;
-    if (part < 3)
-      gemmTransposed(
-        dKernel + bytes(column), dBias ? dBias + bytes(column) : 0, x, gates + bytes((gate + 1) * Hp + first), scratch, I, n, rows, 3 * H, Ip, G,
-      );
-    else {
-      // The candidate's recurrent part is q; reset before it is n, against r ⊙ h, which stands in q.
-      const source = gate < 2 ? gate + 1 : before ? 3 : 0, products = gate == 2 && before;
-      gemmTransposed(
-        dRecurrent + bytes(column), dBias && !before ? dBias + bytes(3 * H + column) : 0, products ? gates : hIn,
-        gates + bytes(source * Hp + first), scratch, H, n, rows, 3 * H, products ? G : Hp, G,
-      );
-    }
-    from = end;
-  }
+  gateGradients(dKernel, dBias, x, zrn, scratch, 3, I, H, rows, 3 * H, Ip, G, from, to);
+  from -= 3 * panels; to -= 3 * panels;
+  gateGradients(dRecurrent, dState, hIn, nzr + bytes(Hp), scratch, 2, H, H, rows, 3 * H, Hp, G, from, to);
+  from -= 2 * panels; to -= 2 * panels;
+  // The candidate's recurrent part is q; reset before it is n, against r ⊙ h, which stands in q.
+  if (before) gateGradients(dRecurrent + bytes(2 * H), 0, gates, gates + bytes(3 * Hp), scratch, 1, H, H, rows, 3 * H, G, G, from, to);
+  else gateGradients(dRecurrent + bytes(2 * H), dStateN, hIn, nzr, scratch, 1, H, H, rows, 3 * H, Hp, G, from, to);
 }

@@ -7,9 +7,16 @@ export {
   densePackedSizeInt8, densePackedTransposedSize, densePackTransposed,
 } from "./dense";
 export {
-  gruBackward, gruChunk, gruForward, gruForwardInt8, gruGatesStride, gruGradients, gruGradientsPanels, gruGradientsScratch, gruPack,
+  gruBackward, gruBackwardScratch, gruBackwardSums, gruChunk, gruForward, gruForwardInt8, gruGatesStride, gruGradients, gruGradientsPanels, gruGradientsScratch, gruPack,
   gruPackInt8, gruPackedSize, gruPackedSizeInt8, gruPackedTransposedSize, gruPackTransposed,
 } from "./gru";
+export { gruLayerNormGradients } from "./gru-layer-norm";
+export {
+  lightGruBackward, lightGruForward, lightGruForwardInt8, lightGruGatesStride, lightGruGradients, lightGruGradientsPanels,
+  lightGruGradientsScratch, lightGruPack, lightGruPackedSize, lightGruPackedSizeInt8, lightGruPackedTransposedSize, lightGruPackInt8,
+  lightGruPackTransposed,
+} from "./light-gru";
+export { inputDropout, recurrentDropout } from "./recurrent-dropout";
 export { gemmInt8, int8ActivationBits, int8Pack, int8PanelBytes, int8Quantize } from "./int8";
 export { maxAbsolute, sumOfAbsolutes, sumOfSquares } from "./reductions";
 export { activate, activateBackward } from "./activations";

@@ -52,21 +52,28 @@ export async function kernels(seconds: number): Promise<Row[]> {
     [256, 256],
   ]) {
     const [T, B] = [50, 32];
-    const G = core.gruGatesStride(H, 0);
+    const G = core.gruGatesStride(H, 0, 0);
     const work = 2 * T * B * 3 * H * (I + H);
-    const sizes = [(T + 1) * B * H, T * B * G, T * B * I, core.gruPackedSize(I, H)];
+    const sizes = [(T + 1) * B * H, T * B * G, T * B * I, core.gruPackedSize(I, H, 0)];
     const label = `T=${T} B=${B} ${I}->${H}`;
     run(`gruForward ${label}`, work, sizes, (h, gates, x, packed) =>
-      core.gruForward(h, gates, 0, x, packed, 0, 0, T, B, I, H, T, 0, 0, B, 0),
+      core.gruForward(h, gates, 0, x, packed, 0, 0, 0, 0, T, B, I, H, T, 0, 0, B, 0),
     );
     run(
       `gruBackward ${label}`,
       work,
-      [...sizes.slice(0, 3), core.gruPackedTransposedSize(I, H), T * B * I, B * H, T * B * H, 2 * B * H],
+      [
+        ...sizes.slice(0, 3),
+        core.gruPackedTransposedSize(I, H),
+        T * B * I,
+        B * H,
+        T * B * H,
+        core.gruBackwardScratch(B, H, 0, 0),
+      ],
       (h, gates, _x, packed, dx, dh, dy, scratch) => {
         // Gates become their gradients in place: put ordinary numbers back, a small share of the time.
         core.copyRows(gates, dy, T * B * 4, H, H, 0);
-        core.gruBackward(dx, dh, gates, dy, h, packed, 0, 0, scratch, 0, T, B, I, H, 0, 0, B, 0);
+        core.gruBackward(dx, dh, gates, dy, h, packed, 0, 0, 0, 0, 0, scratch, 0, T, B, I, H, 0, 0, B, 0);
       },
     );
     run(
@@ -92,6 +99,52 @@ export async function kernels(seconds: number): Promise<Row[]> {
             arena.i32[(targets >> 2) + b * width + j] = j === 0 ? labels : 1 + ((7 * b + 3 * j) % (n - 1));
         core.ctc(losses, gradient && dx, x, targets, 0, 0, scratch, T, B, n, stride, width, 0, 1, 0, 1, 0, B, 0);
       });
+  }
+  // Forward and backward of a whole layer over a long sequence: the cells against each other.
+  const [T, B, I, H] = [1000, 8, 128, 128];
+  for (const layerNorm of [0, 256]) {
+    const G = core.gruGatesStride(H, 0, layerNorm);
+    const [packedSize, packedTSize] = [core.gruPackedSize(I, H, layerNorm), core.gruPackedTransposedSize(I, H)];
+    run(
+      `gru${layerNorm ? " with layerNorm" : ""}, forward and backward T=${T} B=${B} ${I}->${H}`,
+      3 * 2 * T * B * 3 * H * (I + H),
+      [
+        ...[(T + 1) * B * H, T * B * G, T * B * I, packedSize, T * B * I, B * H, T * B * H],
+        ...[core.gruBackwardScratch(B, H, 0, layerNorm), packedTSize, 3 * I * H, 3 * H * H, 6 * H],
+        core.gruGradientsScratch(I, H),
+      ],
+      (h, gates, x, packed, dx, dh, dy, scratch, packedT, dK, dR, db, own) => {
+        const gamma = layerNorm ? packed + 4 * (packedSize - 6 * H) : 0;
+        core.zero(dh, B * H);
+        core.gruForward(h, gates, 0, x, packed, 0, 0, 0, 0, T, B, I, H, T, layerNorm, 0, B, 0);
+        core.gruBackward(dx, dh, gates, dy, h, packedT, gamma, 0, 0, 0, 0, scratch, 0, T, B, I, H, layerNorm, 0, B, 0);
+        core.gruGradients(dK, dR, db, gates, h, x, own, 0, T, B, I, H, layerNorm, 0, core.gruGradientsPanels(H), 0);
+      },
+    );
+  }
+  for (const [name, form, kind] of [
+    ["lightGru", 0, 4],
+    ["mgu", 1, 1],
+    ["minGru", 256, 0],
+  ] as const) {
+    const G = core.lightGruGatesStride(H, form);
+    run(
+      `${name}, forward and backward T=${T} B=${B} ${I}->${H}`,
+      3 * 2 * T * B * 2 * H * (name === "minGru" ? I : I + H),
+      [
+        ...[(T + 1) * B * H, T * B * G, T * B * I, core.lightGruPackedSize(I, H, form), T * B * I, B * H, T * B * H],
+        ...[4 * B * H, core.lightGruPackedTransposedSize(I, H, form), 2 * I * H, 2 * H * H, 2 * H],
+        ...[core.lightGruGradientsScratch(I, H), 4],
+      ],
+      (h, gates, x, packed, dx, dh, dy, scratch, packedT, dK, dR, db, own, f) => {
+        arena.f32.set([kind, 0, 0], f >> 2);
+        core.zero(dh, B * H);
+        core.lightGruForward(h, gates, 0, x, packed, 0, f, T, B, I, H, T, form, 0, B, 0);
+        core.lightGruBackward(dx, dh, gates, dy, h, packedT, 0, f, scratch, 0, T, B, I, H, form, 0, B, 0);
+        const panels = core.lightGruGradientsPanels(H, form);
+        core.lightGruGradients(dK, dR, db, gates, h, x, own, T, B, I, H, form, 0, panels, 0);
+      },
+    );
   }
   for (const name of ["tanh", "sigmoid"] as const)
     run(`${name} of 65536`, 0, [65536, 65536], (y, x) => core.activate(name === "tanh" ? 1 : 2, y, x, 65536, 0, 0));

@@ -45,6 +45,7 @@ export {
 // Layers
 export type { Layer } from "./layers/layer.ts";
 export { type LayerNormOptions, layerNorm } from "./layers/layer-norm.ts";
+export { type LightGruOptions, lightGru, type MinGruOptions, mgu, minGru } from "./layers/light-gru.ts";
 export { masking } from "./layers/masking.ts";
 export { type MultiHeadAttentionOptions, multiHeadAttention } from "./layers/multi-head-attention.ts";
 export { type Pooling1dOptions, pooling1d } from "./layers/pooling1d.ts";

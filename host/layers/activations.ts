@@ -38,6 +38,8 @@ const TABLE = {
   softsign: { kind: 11, alpha: 0, beta: 0 },
   hardtanh: { kind: 12, alpha: -1, beta: 1 },
   logSigmoid: { kind: 13, alpha: 0, beta: 0 },
+  /** x + 0.5 from 0 on, sigmoid below: what keeps minGRU's candidate positive (Feng et al. 2024, appendix B). */
+  linearSigmoid: { kind: 14, alpha: 0, beta: 0 },
 } as const satisfies Record<string, Row>;
 
 export type ElementwiseName = keyof typeof TABLE;

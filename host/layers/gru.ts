@@ -1,14 +1,22 @@
-import { ShapeError } from "../core/errors.ts";
-import { checkOptions, flag, integer } from "../core/options.ts";
+import { OptionError } from "../core/errors.ts";
+import { checkOptions, flag, integer, real } from "../core/options.ts";
+import { random } from "../core/random.ts";
 import { type Activation, resolveActivation } from "./activations.ts";
 import { type Initializer, initializerConfig } from "./initializers.ts";
-import { type Layer, type Mask, type Port, padded, type Run, stepsOf } from "./layer.ts";
+import { type Layer, padded, stepsOf } from "./layer.ts";
 import { checkName } from "./name.ts";
+import {
+  ACCUMULATE,
+  beginBackward,
+  beginForward,
+  endForward,
+  RECURRENT_OPTIONS,
+  type RecurrentOptions,
+  recurrence,
+  recurrentPorts,
+} from "./recurrent.ts";
 
-export interface GruOptions {
-  name?: string;
-  /** The output of every step, [batch, time, units], rather than the last, [batch, units]. Default false. */
-  returnSequences?: boolean;
+export interface GruOptions extends RecurrentOptions {
   /** The reset gate acts after the recurrent product (PyTorch, cuDNN, Keras's default) rather than before (the papers' formula). Default true. */
   resetAfter?: boolean;
   /** Of the candidate. Default "tanh". */
@@ -17,12 +25,20 @@ export interface GruOptions {
   recurrentActivation?: Activation;
   /** Default true. */
   useBias?: boolean;
-  /** Read the sequence from its end; outputs come in reading order, as in Keras. Default false. */
-  goBackwards?: boolean;
-  /** Begin each batch where the batch before ended, row by row; `model.resetStates()` begins anew. Default false. */
-  stateful?: boolean;
-  /** With a mask: outputs of masked steps are zero rather than the last output repeated. Default false. */
-  zeroOutputForMask?: boolean;
+  /**
+   * Normalise both products, x · kernel and h · recurrentKernel, over their 3 units numbers (epsilon 1e-5), then scale
+   * by a learned gamma [2, 3 units]; the bias shifts. Needs `resetAfter`. Default false.
+   */
+  layerNorm?: boolean;
+  /** While training, share of the inputs that are zero: the same ones at all steps of a sequence. Default 0. */
+  dropout?: number;
+  /** While training, share of the state that the products see as zero: the same at all steps of a sequence. Default 0. */
+  recurrentDropout?: number;
+  /**
+   * While training, probability that a number of the state stays as it was, drawn at each step; otherwise the share of
+   * the old state in the new one. Default 0.
+   */
+  zoneout?: number;
   /** Of the kernel [inputs, 3 units]. Default "glorotUniform". */
   kernelInitializer?: Initializer;
   /** Of the recurrentKernel [units, 3 units]. Default "orthogonal". */
@@ -31,14 +47,10 @@ export interface GruOptions {
   biasInitializer?: Initializer;
 }
 
-/** Bits of the kernels' `flags` (assembly/gru.ts). */
+/** Bits of the kernels' `flags` that are the GRU's own (assembly/gru.ts). */
 const RESET_BEFORE = 1;
-const REVERSE = 2;
-const LAST = 4;
-const REPEAT = 8;
-const READING_ORDER = 16;
-const IN_PLACE = 32;
-const ACCUMULATE = 64;
+const LAYER_NORM = 256;
+const ZONES = 512;
 
 /**
  * A gated recurrent unit over sequences [batch, time, features].
@@ -47,7 +59,13 @@ const ACCUMULATE = 64;
  *
  * Weights, in Keras's layouts, gates in the order [z | r | n]: kernel
  * [features, 3 units], recurrentKernel [units, 3 units], bias [2, 3 units]
- * (input and recurrent) or [3 units] with `resetAfter: false`.
+ * (input and recurrent) or [3 units] with `resetAfter: false`; with
+ * `layerNorm` gamma [2, 3 units].
+ *
+ * Sources: assembly/gru.ts; of layerNorm Ba et al. 2016, arXiv:1607.06450; of
+ * dropout and recurrentDropout Gal and Ghahramani 2016, arXiv:1512.05287, as
+ * in Keras; of zoneout Krueger et al. 2017, arXiv:1606.01305. What falls is a
+ * function of the model's seed, the layer's name and the training step.
  *
  * @example gru(64, { returnSequences: true })
  * @param units numbers in the hidden state
@@ -58,71 +76,74 @@ export function gru(units: number, options: GruOptions = {}): Layer {
   const where = "gru()";
   integer(where, "units", units, 1, 65536);
   checkOptions(where, options, [
-    "name",
-    "returnSequences",
+    ...RECURRENT_OPTIONS,
     "resetAfter",
     "activation",
     "recurrentActivation",
     "useBias",
-    "goBackwards",
-    "stateful",
-    "zeroOutputForMask",
+    "layerNorm",
+    "dropout",
+    "recurrentDropout",
+    "zoneout",
     "kernelInitializer",
     "recurrentInitializer",
     "biasInitializer",
   ]);
-  const bool = (name: keyof GruOptions, fallback: boolean) => flag(where, name, options[name] ?? fallback);
-  const returnSequences = bool("returnSequences", false);
-  const resetAfter = bool("resetAfter", true);
-  const useBias = bool("useBias", true);
-  const goBackwards = bool("goBackwards", false);
-  const stateful = bool("stateful", false);
-  const zeroOutputForMask = bool("zeroOutputForMask", false);
+  const common = recurrence(where, options);
+  const resetAfter = flag(where, "resetAfter", options.resetAfter ?? true);
+  const useBias = flag(where, "useBias", options.useBias ?? true);
+  const layerNorm = flag(where, "layerNorm", options.layerNorm ?? false);
+  const dropout = real(where, "dropout", options.dropout ?? 0, "[0, 1)");
+  const recurrentDropout = real(where, "recurrentDropout", options.recurrentDropout ?? 0, "[0, 1)");
+  const zoneout = real(where, "zoneout", options.zoneout ?? 0, "[0, 1)");
   const candidate = resolveActivation(where, "activation", options.activation ?? "tanh", false);
   const gate = resolveActivation(where, "recurrentActivation", options.recurrentActivation ?? "sigmoid", false);
   const kernelInitializer = initializerConfig(where, options.kernelInitializer ?? "glorotUniform");
   const recurrentInitializer = initializerConfig(where, options.recurrentInitializer ?? "orthogonal");
   const biasInitializer = initializerConfig(where, options.biasInitializer ?? "zeros");
+  if (layerNorm && !resetAfter)
+    throw new OptionError(
+      `${where}: "layerNorm" needs "resetAfter" true: reset before, r scales what is about to be normalised`,
+    );
   const custom = candidate.name !== "tanh" || gate.name !== "sigmoid";
-  const form =
-    (resetAfter ? 0 : RESET_BEFORE) | (goBackwards ? REVERSE | READING_ORDER : 0) | (returnSequences ? 0 : LAST);
+  const form = (resetAfter ? 0 : RESET_BEFORE) | (layerNorm ? LAYER_NORM : 0);
 
   return {
     type: "gru",
     name: checkName(where, options.name),
     config: {
       units,
-      returnSequences,
+      ...common,
       resetAfter,
       activation: candidate.config,
       recurrentActivation: gate.config,
       useBias,
-      goBackwards,
-      stateful,
-      zeroOutputForMask,
+      layerNorm,
+      dropout,
+      recurrentDropout,
+      zoneout,
       kernelInitializer,
       recurrentInitializer,
       biasInitializer,
     },
     directed: (changed) => gru(units, { ...options, ...changed }),
     build(b, [input]) {
-      if (!input.sequence || input.type === "tokens")
-        throw new ShapeError(
-          `layer "${b.name}": expected input [batch, time, features], got ${input.type === "tokens" ? "tokens; an embedding turns them into vectors" : `[batch, ${input.features}]; a gru needs a time axis`}`,
-        );
+      const ports = recurrentPorts(b.name, "gru", units, common, input);
       const I = input.features;
       const H = units;
       const Hp = padded(H);
       const { core } = b;
-      const G = core.gruGatesStride(H, custom ? 1 : 0);
+      const G = core.gruGatesStride(H, custom ? 1 : 0, form);
+      const key = random(b.seed, b.name).uint32() | 0;
       const kernel = b.matrix("kernel", [I, 3 * H], kernelInitializer);
       const recurrent = b.matrix("recurrentKernel", [H, 3 * H], recurrentInitializer);
       const bias = useBias ? b.param("bias", resetAfter ? [2, 3 * H] : [3 * H], biasInitializer) : undefined;
-      const packedSize = b.int8 ? core.gruPackedSizeInt8(I, H) : core.gruPackedSize(I, H);
+      const gamma = layerNorm ? b.param("gamma", [2, 3 * H], initializerConfig(where, "ones")) : undefined;
+      const packedSize = b.int8 ? core.gruPackedSizeInt8(I, H, form) : core.gruPackedSize(I, H, form);
       const packed = b.packed("weights", packedSize, (k, at) => {
-        const [K, R, c] = [kernel.address, recurrent.address, bias?.address ?? 0];
-        if (b.int8) k.gruPackInt8(at, K, kernel.scales, R, recurrent.scales, c, I, H, form);
-        else k.gruPack(at, K, R, c, I, H, form);
+        const [K, R, c, g] = [kernel.address, recurrent.address, bias?.address ?? 0, gamma?.address ?? 0];
+        if (b.int8) k.gruPackInt8(at, K, kernel.scales, R, recurrent.scales, c, g, I, H, form);
+        else k.gruPack(at, K, R, c, g, I, H, form);
       });
       const packedTransposed = b.packed(
         "weights, transposed",
@@ -130,36 +151,13 @@ export function gru(units: number, options: GruOptions = {}): Layer {
         (k, at) => k.gruPackTransposed(at, kernel.address, recurrent.address, I, H, form),
         true,
       );
-      const output: Port = {
-        features: H,
-        sequence: returnSequences,
-        steps: returnSequences ? input.steps : null,
-        type: "values",
-      };
 
       return {
-        output,
-        states: [{ name: b.name, units: H }],
-        stateful,
-        unstreamable: goBackwards ? "goBackwards reads the sequence from its end" : undefined,
+        ...ports,
         forward(run, [x]) {
-          const { B } = run;
-          const T = stepsOf(run, x);
-          const step = B * Hp;
-          const mask = x.mask?.address ?? 0;
-          const holes = x.mask?.dialect === "holes";
-          const streamed = run.mode === "stream";
-          // Outputs are the states themselves, unless masked steps or the reading order make them differ.
-          // In a stream they are the last output that masked steps repeat, too.
-          const written = streamed
-            ? holes && zeroOutputForMask
-            : holes || (returnSequences && (x.mask !== undefined || goBackwards));
-          const inPlace = !run.backward && (written || !returnSequences || T === 1);
-          const flags = form | (holes && !zeroOutputForMask ? REPEAT : 0) | (inPlace ? IN_PLACE : 0);
-          const gateSteps = run.backward ? T : Math.min(T, core.gruChunk(B));
-          const h = streamed ? run.state("h", step) : run.saved("h", inPlace ? step : (T + 1) * step);
-          const gates = run.backward ? run.saved("gates", T * B * G) : run.scratch("gates", gateSteps * B * G);
-          const y = written ? run.saved("y", (returnSequences ? T : 1) * step) : 0;
+          const { B, mode } = run;
+          const pass = beginForward(run, x, b.name, H, common, G);
+          const { T, step, h, gates, gateSteps, y, mask } = pass;
           const activations = custom
             ? run.constant("activations", [
                 gate.kind,
@@ -170,65 +168,63 @@ export function gru(units: number, options: GruOptions = {}): Layer {
                 candidate.beta,
               ])
             : 0;
-          const initial = inPlace || !goBackwards ? h : h + 4 * T * step;
-          const final = inPlace || goBackwards ? h : h + 4 * T * step;
-          const given = run.initialState(b.name);
-          if (given !== undefined) run.k.copyRows(initial, given, B, Hp, Hp, Hp);
-          else if (!streamed) run.k.zero(initial, step);
-          const operands = [h, gates, y, x.address, packed.address, mask, activations] as const;
+          const training = mode === "train";
+          const inputs = training && dropout ? run.saved("inputs, dropped", (T + 1) * B * x.stride) : 0;
+          const dropped = training && recurrentDropout ? run.saved("states, dropped", (T + 2) * step) : 0;
+          const zones = training && zoneout ? run.saved("zoneout", T * step) : 0;
+          const zone = zones || !zoneout ? zones : run.constant("zoneout", new Array(Hp).fill(zoneout));
+          if (inputs || dropped || zones) {
+            const rates = [dropout, recurrentDropout, zoneout] as const;
+            run.k.recurrentDropout(inputs, dropped, zones, x.address, T, B, I, H, ...rates, key, run.step);
+          }
+          const flags = pass.flags | form | (zones ? ZONES : 0);
+          const from = inputs ? inputs + 4 * B * x.stride : x.address;
+          const operands = [h, gates, y, from, packed.address, mask, activations, dropped, zone] as const;
           if (b.int8) run.k.gruForwardInt8(...operands, T, B, I, H, gateSteps, flags, b.int8.range, 0, B, 0);
           else run.k.gruForward(...operands, T, B, I, H, gateSteps, flags, 0, B, 0);
-          const states = inPlace || goBackwards ? h : h + 4 * step;
-          return {
-            port: output,
-            address: written ? y : returnSequences ? states : final,
-            rows: returnSequences ? T * B : B,
-            stride: Hp,
-            mask: returnSequences ? (goBackwards ? reversed(run, T, x.mask) : x.mask) : undefined,
-            saved: { h, gates, activations, flags, written: written ? 1 : 0 },
-            states: [{ name: b.name, units: H, stride: Hp, initial, final }],
-          };
+          return endForward(run, x, ports.output, { ...pass, flags }, { activations, dropped, zone, inputs });
         },
         backward(run, [x], y) {
-          const { B } = run;
+          const { B, threads } = run;
           const T = stepsOf(run, x);
-          const { h, gates, activations, flags, written } = y.saved;
-          const step = B * Hp;
-          const dh = run.saved("state gradient", step);
-          const dFinal = run.finalStateGradient(b.name);
-          if (dFinal !== undefined) run.k.copyRows(dh, dFinal, B, Hp, Hp, Hp);
-          else run.k.zero(dh, step);
+          const { h, gates, activations, flags, written, dropped, zone, inputs } = y.saved;
+          const dh = beginBackward(run, y);
           const dx = run.gradient(x);
-          const scratch = run.scratch("backward", (custom ? 5 : 2) * step);
+          // The gradient of dropped inputs goes through their mask once more.
+          const direct = dx && !inputs ? dx : undefined;
+          const dInputs = dx && inputs ? run.scratch("inputs' gradient", x.rows * x.stride) : 0;
+          const scratch = run.scratch("backward", core.gruBackwardScratch(B, H, custom ? 1 : 0, form));
           run.k.gruBackward(
-            dx?.address ?? 0,
+            direct?.address ?? dInputs,
             dh,
             gates,
             y.gradient ?? 0,
             h,
             packedTransposed.address,
+            gamma ? packed.address + 4 * (packedSize - 6 * Hp) : 0,
             x.mask?.address ?? 0,
             activations,
+            dropped,
+            zone,
             scratch,
             written,
             T,
             B,
             I,
             H,
-            flags | (dx?.accumulate ? ACCUMULATE : 0),
+            flags | (direct?.accumulate ? ACCUMULATE : 0),
             0,
             B,
             0,
           );
-          const products = run.scratch("weight gradients", run.threads * core.gruGradientsScratch(I, H));
           run.k.gruGradients(
             kernel.gradient,
             recurrent.gradient,
-            bias?.gradient ?? 0,
+            gamma ? 0 : (bias?.gradient ?? 0),
             gates,
-            h,
-            x.address,
-            products,
+            dropped ? dropped + 4 * B * Hp : h,
+            inputs ? inputs + 4 * B * x.stride : x.address,
+            run.scratch("weight gradients", threads * core.gruGradientsScratch(I, H)),
             custom ? 1 : 0,
             T,
             B,
@@ -239,17 +235,13 @@ export function gru(units: number, options: GruOptions = {}): Layer {
             core.gruGradientsPanels(H),
             0,
           );
-          y.states![0].gradient = dh;
+          if (gamma) {
+            const sums = scratch + 4 * core.gruBackwardSums(B, H, custom ? 1 : 0);
+            run.k.gruLayerNormGradients(gamma.gradient, bias?.gradient ?? 0, sums, B, H);
+          }
+          if (dx && dInputs) run.k.inputDropout(dx.address, dInputs, inputs, T, B * x.stride, dx.accumulate);
         },
       };
     },
   };
-}
-
-/** A mask in reading order, as outputs of goBackwards are: padding at the end has become padding at the beginning. */
-function reversed({ k, B, mask }: Run, T: number, given: Mask | undefined): Mask | undefined {
-  if (!given) return undefined;
-  const address = mask("mask, reversed", T * B);
-  k.copyRows(address, given.address + 4 * (T - 1) * B, T, B, B, -B);
-  return { ...given, address };
 }

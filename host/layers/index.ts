@@ -10,6 +10,7 @@ import { embedding } from "./embedding.ts";
 import { gru } from "./gru.ts";
 import type { Layer } from "./layer.ts";
 import { layerNorm } from "./layer-norm.ts";
+import { lightGru, mgu, minGru } from "./light-gru.ts";
 import { masking } from "./masking.ts";
 import { multiHeadAttention } from "./multi-head-attention.ts";
 import { pooling1d } from "./pooling1d.ts";
@@ -28,6 +29,9 @@ const layers: Readonly<Record<string, (config: Config) => Layer>> = {
   bidirectional: ({ layer, backwardLayer, ...c }) =>
     bidirectional(inner(layer), without({ ...c, backwardLayer: backwardLayer && inner(backwardLayer) })),
   conv1d: (c) => conv1d(c.filters as number, c.kernelSize as number, without(c, "filters", "kernelSize")),
+  minGru: (c) => minGru(c.units as number, without(c, "units")),
+  lightGru: (c) => lightGru(c.units as number, without(c, "units")),
+  mgu: (c) => mgu(c.units as number, without(c, "units")),
   dense: (c) => dense(c.units as number, without(c, "units")),
   embedding: (c) => embedding(c.tokens as number, c.units as number, without(c, "tokens", "units")),
   dropout: (c) => dropout(c.rate as number, without(c, "rate")),

@@ -11,6 +11,8 @@ const REPEAT = 8;
 const READING_ORDER = 16;
 const IN_PLACE = 32;
 const ACCUMULATE = 64;
+const LAYER_NORM = 256;
+const ZONES = 512;
 
 /** Rows (kind, alpha, beta), as assembly/activations.ts counts them. */
 const KINDS: Partial<Record<ActivationName, [number, number, number]>> = {
@@ -44,6 +46,11 @@ interface Case {
   zeroOutputForMask?: boolean;
   gate?: ActivationName;
   candidate?: ActivationName;
+  layerNorm?: boolean;
+  /** Recurrent dropout. */
+  dropped?: boolean;
+  /** Zoneout as predictions have it, or as it is drawn. */
+  zoneout?: "expected" | "drawn";
   seed?: number;
 }
 
@@ -80,6 +87,12 @@ function operands(c: Case) {
     dy: uniform((c.last ? 1 : T) * B * H, seed + 5),
     dState: uniform(B * H, seed + 6),
     mask,
+    gamma: c.layerNorm ? uniform(6 * H, seed + 7, 1.5) : undefined,
+    keep: c.dropped ? Float32Array.from({ length: B * H }, () => (next() < 0.4 ? 0 : 2.5)) : undefined,
+    zones:
+      c.zoneout === "drawn"
+        ? Float32Array.from({ length: T * B * H }, () => (next() < 0.3 ? 1 : 0))
+        : c.zoneout && new Float32Array(H).fill(0.3),
   };
 }
 type Operands = { [K in keyof ReturnType<typeof operands>]: ArrayLike<number> | undefined };
@@ -91,6 +104,7 @@ function reference(c: Case, o: Operands) {
     kernel: nested(o.kernel!, I, 3 * H),
     recurrent: nested(o.recurrent!, H, 3 * H),
     bias: o.bias && nested(o.bias, o.bias.length / (3 * H), 3 * H),
+    gamma: o.gamma && nested(o.gamma, 2, 3 * H),
   };
   const y = new Float64Array((c.last ? 1 : T) * B * H);
   const state = new Float64Array(B * H);
@@ -105,6 +119,8 @@ function reference(c: Case, o: Operands) {
       mask: o.mask && Array.from({ length: T }, (_, t) => o.mask![t * B + b]),
       dialect: c.mask,
       zeroOutputForMask: c.zeroOutputForMask,
+      keep: o.keep && Array.from({ length: H }, (_, j) => o.keep![b * H + j]),
+      zones: o.zones && Array.from({ length: T }, (_, t) => zoneOf(o.zones!, (t * B + b) * H, H)),
     });
     const outputs = c.goBackwards && !c.readingOrder ? [...run.outputs].reverse() : run.outputs;
     const written = c.last ? [run.last] : outputs;
@@ -115,6 +131,10 @@ function reference(c: Case, o: Operands) {
   }
   return { y, state };
 }
+
+/** Zoneout's row that begins at `at`, or the one for all. */
+const zoneOf = (zones: ArrayLike<number>, at: number, H: number) =>
+  Array.from({ length: H }, (_, j) => zones[zones.length === H ? j : at + j]);
 
 interface Options {
   /** Rows that are run one after the other: [0, 2, 5] are 0 to 2 and 2 to 5. */
@@ -139,7 +159,9 @@ function run(core: TestCore, c: Case, o: ReturnType<typeof operands>, options: O
     (c.last ? LAST : 0) |
     (c.readingOrder ? READING_ORDER : 0) |
     (c.mask === "holes" && !c.zeroOutputForMask ? REPEAT : 0) |
-    (options.inPlace ? IN_PLACE : 0);
+    (options.inPlace ? IN_PLACE : 0) |
+    (c.layerNorm ? LAYER_NORM : 0) |
+    (c.zoneout === "drawn" ? ZONES : 0);
   const garbage = (count: number) => {
     const at = core.alloc(count);
     core.f32(at, count).fill(Number.NaN);
@@ -147,9 +169,11 @@ function run(core: TestCore, c: Case, o: ReturnType<typeof operands>, options: O
   };
   const kernel = core.put(o.kernel);
   const recurrent = core.put(o.recurrent);
-  const packed = garbage(k.gruPackedSize(I, H));
-  k.gruPack(packed, kernel, recurrent, o.bias ? core.put(o.bias) : 0, I, H, flags);
-  const G = k.gruGatesStride(H, custom);
+  const packedSize = k.gruPackedSize(I, H, flags);
+  const packed = garbage(packedSize);
+  k.gruPack(packed, kernel, recurrent, o.bias ? core.put(o.bias) : 0, o.gamma ? core.put(o.gamma) : 0, I, H, flags);
+  const packedGamma = o.gamma ? packed + 4 * (packedSize - 6 * Hp) : 0;
+  const G = k.gruGatesStride(H, custom, flags);
   const gateSteps = options.gateSteps ?? T;
   const slots = options.inPlace ? 1 : T + 1;
   const h = garbage(slots * B * Hp);
@@ -163,10 +187,13 @@ function run(core: TestCore, c: Case, o: ReturnType<typeof operands>, options: O
   const gate = KINDS[c.gate ?? "sigmoid"]!;
   const candidate = KINDS[c.candidate ?? "tanh"]!;
   const activation = custom ? core.put([...gate, ...candidate]) : 0;
+  const dropped = o.keep ? garbage((T + 2) * B * Hp) : 0;
+  if (o.keep) core.f32(dropped, B * Hp).set(core.f32(core.putRows(o.keep, B, H, Hp, 0), B * Hp));
+  const zone = o.zones ? core.putRows(o.zones, o.zones.length / H, H, Hp, 0) : 0;
   const splits = options.splits ?? [0, B];
   const ranges = splits.slice(1).map((to, i) => [splits[i], to]);
   for (const [from, to] of ranges)
-    k.gruForward(h, gates, y, x, packed, mask, activation, T, B, I, H, gateSteps, flags, from, to);
+    k.gruForward(h, gates, y, x, packed, mask, activation, dropped, zone, T, B, I, H, gateSteps, flags, from, to);
   const final = options.inPlace || c.goBackwards ? 0 : T;
   const state = core.rows(h + 4 * final * B * Hp, B, H);
   const outputs = y
@@ -181,21 +208,25 @@ function run(core: TestCore, c: Case, o: ReturnType<typeof operands>, options: O
   const dx = garbage(T * B * Ip);
   const dh = core.putRows(o.dState, B, H, Hp, 0);
   const dy = core.putRows(o.dy, (c.last ? 1 : T) * B, H, Hp, 0);
-  const scratch = garbage((custom ? 5 : 2) * B * Hp);
+  const scratch = garbage(k.gruBackwardScratch(B, H, custom, flags));
   for (const [from, to] of ranges)
-    k.gruBackward(dx, dh, gates, dy, h, packedT, mask, activation, scratch, y ? 1 : 0, T, B, I, H, flags, from, to);
+    k.gruBackward(
+      ...[dx, dh, gates, dy, h, packedT, packedGamma, mask, activation, dropped, zone, scratch],
+      ...[y ? 1 : 0, T, B, I, H, flags, from, to],
+    );
   // Parameter gradients are added to what is there.
   const dKernel = core.put(uniform(I * 3 * H, 201));
   const dRecurrent = core.put(uniform(H * 3 * H, 202));
   const dBias = o.bias ? core.put(uniform(o.bias.length, 203)) : 0;
+  const dGamma = o.gamma ? core.put(uniform(6 * H, 204)) : 0;
   // The padding of x meets gates in the product of the weights' gradients: finite, as the host has it.
   const finite = core.putRows(o.x, T * B, I, Ip, 3);
   k.gruGradients(
     dKernel,
     dRecurrent,
-    dBias,
+    dGamma ? 0 : dBias,
     gates,
-    h,
+    dropped ? dropped + 4 * B * Hp : h,
     finite,
     garbage(k.gruGradientsScratch(I, H)),
     custom,
@@ -208,6 +239,7 @@ function run(core: TestCore, c: Case, o: ReturnType<typeof operands>, options: O
     k.gruGradientsPanels(H),
     0,
   );
+  if (dGamma) k.gruLayerNormGradients(dGamma, dBias, scratch + 4 * k.gruBackwardSums(B, H, custom), B, H);
   const added = (at: number, count: number, seed: number) => {
     const before = uniform(count, seed);
     return Float64Array.from(core.f32(at, count), (v, i) => v - before[i]);
@@ -222,6 +254,7 @@ function run(core: TestCore, c: Case, o: ReturnType<typeof operands>, options: O
       kernel: added(dKernel, I * 3 * H, 201),
       recurrent: added(dRecurrent, H * 3 * H, 202),
       ...(o.bias ? { bias: added(dBias, o.bias.length, 203) } : {}),
+      ...(o.gamma ? { gamma: added(dGamma, 6 * H, 204) } : {}),
       h0: core.rows(dh, B, H),
     },
   };
@@ -398,6 +431,62 @@ test("every gradient with other activations", () => {
   core.checkCanaries();
 });
 
+/** What a GRU can be beside its form. */
+const ADDITIONS: Partial<Case>[] = [
+  { layerNorm: true },
+  { layerNorm: true, gate: "hardSigmoid", candidate: "gelu" },
+  { dropped: true },
+  { dropped: true, resetAfter: false },
+  { zoneout: "expected" },
+  { zoneout: "drawn", resetAfter: false },
+  { dropped: true, zoneout: "drawn", layerNorm: true },
+  { dropped: true, zoneout: "expected", resetAfter: false, gate: "silu", candidate: "softsign" },
+];
+
+test("layer normalisation, recurrent dropout and zoneout over odd shapes, masks and directions", () => {
+  const core = new TestCore();
+  let seed = 600;
+  for (const addition of ADDITIONS)
+    for (const [T, B, I, H] of [
+      [1, 1, 3, 2],
+      [3, 3, 1, 3],
+      [4, 3, 5, 7],
+      [5, 7, 3, 8],
+      [3, 17, 7, 17],
+      [70, 2, 3, 5],
+    ])
+      for (const mask of [undefined, "lengths", "holes"] as const)
+        checkForward(core, { T, B, I, H, ...addition, mask, goBackwards: seed % 2 === 0, seed: seed++ });
+  core.checkCanaries();
+});
+
+test("every gradient of layer normalisation, recurrent dropout and zoneout", () => {
+  const core = new TestCore();
+  let seed = 700;
+  for (const addition of ADDITIONS)
+    for (const goBackwards of [false, true])
+      for (const last of [false, true])
+        for (const mask of [undefined, "lengths", "holes"] as const)
+          checkGradients(core, { T: 4, B: 3, I: 2, H: 3, ...addition, goBackwards, last, mask, seed: seed++ });
+  for (const addition of ADDITIONS)
+    for (const [T, B, I, H] of [
+      [5, 3, 5, 7],
+      [3, 17, 15, 16],
+      [17, 4, 3, 17],
+    ])
+      checkDirection(core, { T, B, I, H, ...addition, mask: "holes", seed: seed++ });
+  core.checkCanaries();
+});
+
+test("layer normalisation of a product that is the same everywhere is its shift", () => {
+  const core = new TestCore();
+  const c: Case = { T: 3, B: 2, I: 2, H: 5, layerNorm: true };
+  const o = operands(c);
+  o.kernel.fill(0);
+  o.recurrent.fill(0);
+  close(run(core, c, o).y, reference(c, o).y, 1e-6, "y");
+});
+
 test("gradients at larger and odd shapes, in a random direction", () => {
   const core = new TestCore();
   let seed = 500;
@@ -421,11 +510,14 @@ test("gradients at larger and odd shapes, in a random direction", () => {
 
 test("a range of rows gives the bits of the whole batch", () => {
   const core = new TestCore();
+  let additions = 0;
   for (const resetAfter of FORMS)
     for (const goBackwards of [false, true])
       for (const mask of [undefined, "lengths", "holes"] as const)
         for (const gate of [undefined, "hardSigmoid"] as const) {
-          const c: Case = { T: 5, B: 11, I: 3, H: 9, resetAfter, goBackwards, mask, gate, seed: 7 };
+          const addition = ADDITIONS[additions++ % ADDITIONS.length];
+          const own = additions % 2 ? { resetAfter, gate } : { ...addition, gate: addition.gate ?? gate };
+          const c: Case = { T: 5, B: 11, I: 3, H: 9, ...own, goBackwards, mask, seed: 7 };
           const o = operands(c);
           const whole = run(core, c, o);
           for (const splits of [
@@ -441,6 +533,8 @@ test("a range of rows gives the bits of the whole batch", () => {
             sameBits(parts.gradients!.h0, whole.gradients!.h0, `dh0: ${what}`);
             sameBits(parts.raw!.dKernel, whole.raw!.dKernel, `dKernel: ${what}`);
             sameBits(parts.raw!.dRecurrent, whole.raw!.dRecurrent, `dRecurrent: ${what}`);
+            for (const [name, g] of Object.entries(whole.gradients!))
+              close(parts.gradients![name as "kernel"]!, g, 0, `d ${name}: ${what}`);
           }
         }
   core.checkCanaries();
@@ -452,17 +546,19 @@ test("in place, and with gates of a few steps, a sequence has the same bits", ()
     for (const goBackwards of [false, true])
       for (const mask of ["lengths", "holes"] as const)
         for (const B of [1, 3, 70]) {
-          const c: Case = { T: 9, B, I: 5, H: 7, resetAfter, goBackwards, mask, seed: 3 };
-          const o = operands(c);
-          const whole = run(core, c, o);
-          for (const options of [
-            { inPlace: true, gateSteps: core.k.gruChunk(B) },
-            { gateSteps: 1 },
-            { gateSteps: 2, splits: [0, Math.ceil(B / 2), B] },
-          ] as Options[]) {
-            const other = run(core, c, o, options);
-            sameBits(other.y, whole.y, `y: ${nameOf(c)}`);
-            sameBits(other.state, whole.state, `state: ${nameOf(c)}`);
+          for (const own of [{}, { layerNorm: resetAfter, zoneout: "expected" as const }]) {
+            const c: Case = { T: 9, B, I: 5, H: 7, resetAfter, goBackwards, mask, ...own, seed: 3 };
+            const o = operands(c);
+            const whole = run(core, c, o);
+            for (const options of [
+              { inPlace: true, gateSteps: core.k.gruChunk(B) },
+              { gateSteps: 1 },
+              { gateSteps: 2, splits: [0, Math.ceil(B / 2), B] },
+            ] as Options[]) {
+              const other = run(core, c, o, options);
+              sameBits(other.y, whole.y, `y: ${nameOf(c)}`);
+              sameBits(other.state, whole.state, `state: ${nameOf(c)}`);
+            }
           }
         }
   core.checkCanaries();
@@ -503,14 +599,14 @@ test("dx is added to where it is asked for, and left alone where nobody asks", (
   const { k } = core;
   const [Hp, Ip] = [8, 8];
   const dxOf = (flags: number, dx: number) => {
-    const packed = core.alloc(k.gruPackedSize(c.I, c.H));
-    k.gruPack(packed, core.put(o.kernel), core.put(o.recurrent), 0, c.I, c.H, 0);
+    const packed = core.alloc(k.gruPackedSize(c.I, c.H, 0));
+    k.gruPack(packed, core.put(o.kernel), core.put(o.recurrent), 0, 0, c.I, c.H, 0);
     const packedT = core.alloc(k.gruPackedTransposedSize(c.I, c.H));
     k.gruPackTransposed(packedT, core.put(o.kernel), core.put(o.recurrent), c.I, c.H, 0);
     const h = core.alloc(4 * c.B * Hp);
     const gates = core.alloc(c.T * c.B * 4 * Hp);
     const x = core.putRows(o.x, c.T * c.B, c.I);
-    k.gruForward(h, gates, 0, x, packed, 0, 0, c.T, c.B, c.I, c.H, c.T, 0, 0, c.B);
+    k.gruForward(h, gates, 0, x, packed, 0, 0, 0, 0, c.T, c.B, c.I, c.H, c.T, 0, 0, c.B);
     const dy = core.putRows(o.dy, c.T * c.B, c.H, Hp, 0);
     k.gruBackward(
       dx,
@@ -521,7 +617,10 @@ test("dx is added to where it is asked for, and left alone where nobody asks", (
       packedT,
       0,
       0,
-      core.alloc(2 * c.B * Hp),
+      0,
+      0,
+      0,
+      core.alloc(k.gruBackwardScratch(c.B, c.H, 0, 0)),
       0,
       c.T,
       c.B,

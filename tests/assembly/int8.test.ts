@@ -281,12 +281,12 @@ function forward(
   const { k } = core;
   const { T, B, I, H } = c;
   const Hp = pad8(H);
-  const size = k.gruPackedSizeInt8(I, H);
+  const form = c.resetAfter ? 0 : RESET_BEFORE;
+  const size = k.gruPackedSizeInt8(I, H, form);
   const packed = core.alloc(size);
   core.f32(packed, size).fill(Number.NaN);
-  const form = c.resetAfter ? 0 : RESET_BEFORE;
   const [kernel, recurrent] = [o.kernel, o.recurrent].map(({ q, scales }) => [putBytes(core, q), core.put(scales)]);
-  k.gruPackInt8(packed, kernel[0], kernel[1], recurrent[0], recurrent[1], o.bias ? core.put(o.bias) : 0, I, H, form);
+  k.gruPackInt8(packed, kernel[0], kernel[1], recurrent[0], recurrent[1], o.bias ? core.put(o.bias) : 0, 0, I, H, form);
   const flags =
     form |
     (c.goBackwards ? REVERSE | READING_ORDER : 0) |
@@ -299,7 +299,7 @@ function forward(
   const initial = h + (c.goBackwards && !options.inPlace ? 4 * T * B * Hp : 0);
   core.f32(initial, B * Hp).fill(0);
   for (let b = 0; b < B; b++) core.f32(initial + 4 * b * Hp, H).set(o.h0.subarray(b * H, (b + 1) * H));
-  const gates = core.alloc(gateSteps * B * k.gruGatesStride(H, c.relu ? 1 : 0));
+  const gates = core.alloc(gateSteps * B * k.gruGatesStride(H, c.relu ? 1 : 0, form));
   const y = core.alloc(T * B * Hp);
   const x = core.putRows(o.x, T * B, I);
   const mask = o.mask ? core.put(o.mask, "i32") : 0;
@@ -307,7 +307,7 @@ function forward(
   const activations = c.relu ? core.put([3, 1 / 6, 0.5, 4, 0, 0]) : 0;
   let from = 0;
   for (const to of options.splits ?? [B]) {
-    k.gruForwardInt8(h, gates, y, x, packed, mask, activations, T, B, I, H, gateSteps, flags, 0, from, to, 0);
+    k.gruForwardInt8(h, gates, y, x, packed, mask, activations, 0, 0, T, B, I, H, gateSteps, flags, 0, from, to, 0);
     from = to;
   }
   const final = options.inPlace || c.goBackwards ? h : h + 4 * T * B * Hp;

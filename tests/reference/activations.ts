@@ -56,4 +56,9 @@ export const activations: Kind[] = [
     beta: 2,
   },
   { name: "logSigmoid", value: (x) => -softplus(-x), slope: (x) => sigmoid(-x) },
+  {
+    name: "linearSigmoid",
+    value: (x) => (x >= 0 ? x + 0.5 : sigmoid(x)),
+    slope: (x) => (x >= 0 ? 1 : sigmoid(x) * sigmoid(-x)),
+  },
 ];

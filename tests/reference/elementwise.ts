@@ -35,6 +35,7 @@ export const activations = {
   softplus: (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
   softsign: (x) => x / (1 + Math.abs(x)),
   hardtanh: (x) => clip(x, -1, 1),
+  linearSigmoid: (x) => (x >= 0 ? x + 0.5 : sigmoid(x)),
   logSigmoid: (x) => Math.min(x, 0) - Math.log1p(Math.exp(-Math.abs(x))),
 } satisfies Record<string, Scalar>;
 

@@ -1,8 +1,8 @@
 import { attentionLayer } from "./attention-layer.ts";
 import { merged, mergedSequence } from "./bidirectional.ts";
 import { activations, layerNorm, softmax } from "./elementwise.ts";
-import { gruSequence, type Rows, type Vector } from "./gru.ts";
-
+import type { Rows, Vector } from "./gru.ts";
+import { CELLS, cellSequence } from "./recurrent.ts";
 import { conv1d, pooling1d, windowMaskOf } from "./windows.ts";
 
 /**
@@ -84,35 +84,23 @@ export function runModel(spec: ModelSpec, weights: Readonly<Record<string, Numbe
       });
     const eachRow = (change: (row: Vector) => Vector) => each(({ rows }) => ({ rows: rows.map(change) }));
     // One layer over all samples; its final states join the model's.
-    // biome-ignore lint/suspicious/noExplicitAny: options of a gru
-    const recur = (options: any, prefix = "") => {
-      const H = options.units;
+    // biome-ignore lint/suspicious/noExplicitAny: options of a recurrent layer
+    const recur = (cell: string, options: any, prefix = "") => {
       const given = input.initialState?.[states.length];
       const runs = samples.map(({ rows, mask, dialect }, b) =>
-        gruSequence(
-          rows,
-          {
-            kernel: rowsOf(own(`${prefix}kernel`), 3 * H),
-            recurrent: rowsOf(own(`${prefix}recurrentKernel`), 3 * H),
-            bias: options.useBias ? rowsOf(own(`${prefix}bias`), 3 * H) : undefined,
-          },
-          {
-            resetAfter: options.resetAfter,
-            activation: activations[options.activation as keyof typeof activations],
-            recurrentActivation: activations[options.recurrentActivation as keyof typeof activations],
-            goBackwards: options.goBackwards,
-            zeroOutputForMask: options.zeroOutputForMask,
-            initialState: given && Array.from({ length: H }, (_, j) => given[b * H + j]),
-            mask,
-            dialect,
-          },
-        ),
+        cellSequence(cell, options, (part) => own(prefix + part), rows, {
+          goBackwards: options.goBackwards,
+          zeroOutputForMask: options.zeroOutputForMask,
+          initialState: given && Array.from({ length: options.units }, (_, j) => given[b * options.units + j]),
+          mask,
+          dialect,
+        }),
       );
       states.push(runs.flatMap(({ state }) => state));
       return runs;
     };
-    if (type === "gru") {
-      const runs = recur(config);
+    if (CELLS.includes(type)) {
+      const runs = recur(type, config);
       each(({ mask }, b) => {
         // Outputs of goBackwards are in reading order, and so is what says which of them count.
         const order = config.goBackwards && mask ? [...mask].reverse() : mask;
@@ -123,9 +111,9 @@ export function runModel(spec: ModelSpec, weights: Readonly<Record<string, Numbe
     } else if (type === "bidirectional") {
       const { config: first } = config.layer;
       const zeroOutputForMask = first.returnSequences;
-      const forward = recur({ ...first, zeroOutputForMask }, "forward.");
-      const second = config.backwardLayer?.config ?? first;
-      const backward = recur({ ...second, goBackwards: true, zeroOutputForMask }, "backward.");
+      const forward = recur(config.layer.type, { ...first, zeroOutputForMask }, "forward.");
+      const second = config.backwardLayer ?? config.layer;
+      const backward = recur(second.type, { ...second.config, goBackwards: true, zeroOutputForMask }, "backward.");
       each((_sample, b) =>
         first.returnSequences
           ? { rows: mergedSequence(config.merge, forward[b].outputs, backward[b].outputs) }

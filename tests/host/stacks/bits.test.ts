@@ -9,11 +9,15 @@ import {
   gru,
   type Layer,
   layerNorm,
+  lightGru,
   type Model,
   masking,
+  mgu,
+  minGru,
   sequential,
   type Tensor,
 } from "../../../host/index.ts";
+import type { RecurrentOptions } from "../../../host/layers/recurrent.ts";
 import { sameBits } from "../../kit/core.ts";
 import { randomLabels, randomTensor, sameTensor, sameTensors, samples, steps } from "../../kit/models.ts";
 
@@ -24,7 +28,12 @@ import { randomLabels, randomTensor, sameTensor, sameTensors, samples, steps } f
 
 type Extras = { lengths?: number[]; mask?: number[][] };
 
-const FORMS: Record<string, GruOptions> = {};
+type Cell = (units: number, options: RecurrentOptions) => Layer;
+const FORMS: Record<string, { cell: Cell; goBackwards?: boolean }> = {};
+/** A form of a cell; `own` options are those that it always has. */
+function form<O extends RecurrentOptions>(name: string, make: (units: number, options?: O) => Layer, own: NoInfer<O>) {
+  FORMS[name] = { cell: (units, options) => make(units, { ...own, ...options }), goBackwards: own.goBackwards };
+}
 for (const resetAfter of [true, false])
   for (const [name, options] of Object.entries<GruOptions>({
     "": {},
@@ -34,7 +43,16 @@ for (const resetAfter of [true, false])
     ", relu and hard sigmoid": { activation: "relu", recurrentActivation: "hardSigmoid" },
     ", softsign, backwards": { activation: "softsign", goBackwards: true, zeroOutputForMask: true },
   }))
-    FORMS[`reset ${resetAfter ? "after" : "before"}${name}`] = { resetAfter, ...options };
+    form(`reset ${resetAfter ? "after" : "before"}${name}`, gru, { resetAfter, ...options });
+form("layer normalisation", gru, { layerNorm: true });
+form("layer normalisation and zoneout, backwards", gru, { layerNorm: true, zoneout: 0.3, goBackwards: true });
+form("zoneout, reset before", gru, { resetAfter: false, zoneout: 0.3 });
+form("minGru", minGru, {});
+form("minGru, backwards", minGru, { goBackwards: true, activation: "linearSigmoid" });
+form("mgu, zero outputs", mgu, { zeroOutputForMask: true, activation: "silu" });
+form("mgu, backwards", mgu, { goBackwards: true });
+form("lightGru", lightGru, {});
+form("lightGru, backwards", lightGru, { goBackwards: true });
 
 /**
  * [batch, time, features, units]: one of each, odd ones around the width of a
@@ -129,11 +147,11 @@ function row(t: Tensor, b: number, at: number): Float32Array {
   return t.data.slice((b * T + at) * n, (b * T + at + 1) * n);
 }
 
-for (const [name, form] of Object.entries(FORMS)) {
+for (const [name, { cell, goBackwards = false }] of Object.entries(FORMS)) {
   test(`${name}: a batch is a loop of samples, outputs and gradients of inputs and states`, async () => {
     for (const [B, T, I, H] of SHAPES)
       for (const returnSequences of [true, false]) {
-        const model = await make([gru(H, { ...form, returnSequences })], I);
+        const model = await make([cell(H, { returnSequences })], I);
         const x = randomTensor([B, T, I], 2);
         const initialState = randomTensor([B, H], 3);
         const outputGradient = randomTensor(returnSequences ? [B, T, H] : [B, H], 4);
@@ -162,16 +180,11 @@ for (const [name, form] of Object.entries(FORMS)) {
       }
   });
 
-  if (!form.goBackwards)
+  if (!goBackwards)
     test(`${name}: a sequence is a loop of stream steps`, async () => {
       for (const [B, T, I, H] of SHAPES) {
         const model = await make(
-          [
-            gru(H, { ...form, returnSequences: true }),
-            layerNorm(),
-            gru(5, { ...form, returnSequences: true }),
-            dense(3),
-          ],
+          [cell(H, { returnSequences: true }), layerNorm(), cell(5, { returnSequences: true }), dense(3)],
           I,
         );
         const x = randomTensor([B, T, I], 2);
@@ -199,8 +212,8 @@ for (const [name, form] of Object.entries(FORMS)) {
     test(`${name}: reads what the forward layer reads of the reversed sequence`, async () => {
       for (const [B, T, I, H] of SHAPES)
         for (const returnSequences of [true, false]) {
-          const back = await make([gru(H, { ...form, returnSequences })], I);
-          const forth = await make([gru(H, { ...form, returnSequences, goBackwards: false })], I);
+          const back = await make([cell(H, { returnSequences })], I);
+          const forth = await make([cell(H, { returnSequences, goBackwards: false })], I);
           const x = randomTensor([B, T, I], 2);
           const mask = holesFor(B, T);
           const outputGradient = randomTensor(returnSequences ? [B, T, H] : [B, H], 4);
@@ -220,15 +233,16 @@ for (const [name, form] of Object.entries(FORMS)) {
 
   test(`${name}: padding with more steps changes nothing`, async () => {
     for (const [B, T, I, H] of SHAPES) {
-      const model = await make([gru(H, { ...form, returnSequences: true })], I);
+      const model = await make([cell(H, { returnSequences: true })], I);
       const lengths = lengthsFor(B, T);
       lengths[0] = T;
-      const backwards = form.goBackwards ?? false;
       const x = randomTensor([B, T, I], 2);
       const initialState = randomTensor([B, H], 3);
       const plain = randomTensor([B, T, H], 4);
       // In reading order, the padding of a reversed sequence comes first.
-      const outputGradient = backwards ? reversed(fillFrom(reversed(plain), lengths, 0)) : fillFrom(plain, lengths, 0);
+      const outputGradient = goBackwards
+        ? reversed(fillFrom(reversed(plain), lengths, 0))
+        : fillFrom(plain, lengths, 0);
       const stateGradient = randomTensor([B, H], 5);
       const a = await model.gradients(x, { outputGradient, stateGradient }, { lengths, initialState });
       for (const more of [1, 3, 70]) {
@@ -240,12 +254,12 @@ for (const [name, form] of Object.entries(FORMS)) {
           const how = extras.mask ? `${what}, as a mask` : what;
           const b = await model.gradients(
             padded(x, more, 1e6),
-            { outputGradient: padded(outputGradient, more, 0, backwards), stateGradient },
+            { outputGradient: padded(outputGradient, more, 0, goBackwards), stateGradient },
             { ...extras, initialState },
           );
           for (let s = 0; s < B; s++)
             for (let t = 0; t < lengths[s]; t++) {
-              const [from, to] = backwards ? [T - 1 - t, T + more - 1 - t] : [t, t];
+              const [from, to] = goBackwards ? [T - 1 - t, T + more - 1 - t] : [t, t];
               sameBits(row(b.outputs, s, to), row(a.outputs, s, from), `${how}: output ${t} of ${s}`);
               sameBits(row(b.inputGradient!, s, t), row(a.inputGradient!, s, t), `${how}: dx ${t} of ${s}`);
             }
@@ -261,14 +275,14 @@ for (const [name, form] of Object.entries(FORMS)) {
         const alone = await model.gradients(
           steps(samples(x, s, s + 1), 0, L),
           {
-            outputGradient: steps(samples(outputGradient, s, s + 1), backwards ? T - L : 0, backwards ? T : L),
+            outputGradient: steps(samples(outputGradient, s, s + 1), goBackwards ? T - L : 0, goBackwards ? T : L),
             stateGradient: samples(stateGradient, s, s + 1),
           },
           { initialState: samples(initialState, s, s + 1) },
         );
         const what = `${B} x ${T} x ${I} x ${H}, sequence ${s} by itself`;
         for (let t = 0; t < L; t++) {
-          sameBits(row(alone.outputs, 0, t), row(a.outputs, s, backwards ? T - L + t : t), `${what}: output ${t}`);
+          sameBits(row(alone.outputs, 0, t), row(a.outputs, s, goBackwards ? T - L + t : t), `${what}: output ${t}`);
           sameBits(row(alone.inputGradient!, 0, t), row(a.inputGradient!, s, t), `${what}: dx ${t}`);
         }
         sameTensor(alone.state[0], samples(a.state[0], s, s + 1), `${what}: state`);
@@ -280,7 +294,7 @@ for (const [name, form] of Object.entries(FORMS)) {
 
   test(`${name}: batchSize changes no prediction, and a permuted batch gives permuted results`, async () => {
     const [B, T, I, H] = [13, 4, 3, 6];
-    const model = await make([gru(H, { ...form, returnSequences: true }), gru(5, form), dense(2)], I);
+    const model = await make([cell(H, { returnSequences: true }), cell(5, {}), dense(2)], I);
     const x = randomTensor([B, T, I], 2);
     const initialState = [randomTensor([B, H], 3), randomTensor([B, 5], 4)];
     const order = Array.from({ length: B }, (_, i) => (i * 5 + 3) % B);
@@ -300,10 +314,7 @@ for (const [name, form] of Object.entries(FORMS)) {
 
   test(`${name}: a stateful layer goes on from the state it left, as if it were given`, async () => {
     const [B, T, I, H] = [3, 4, 3, 5];
-    const layers = (stateful: boolean) => [
-      gru(H, { ...form, returnSequences: true, stateful }),
-      gru(H + 1, { ...form, stateful }),
-    ];
+    const layers = (stateful: boolean) => [cell(H, { returnSequences: true, stateful }), cell(H + 1, { stateful })];
     const stateful = await make(layers(true), I);
     const stateless = await make(layers(false), I);
     const outputGradient = { shape: [B, H + 1], data: new Float32Array(B * (H + 1)) };
@@ -340,7 +351,7 @@ for (const [name, form] of Object.entries(FORMS)) {
   test(`${name}: steps that do not count are safe, all of them too`, async () => {
     const [B, T, I, H] = [3, 4, 3, 5];
     for (const returnSequences of [true, false]) {
-      const model = await make([gru(4, { ...form, returnSequences: true }), gru(H, { ...form, returnSequences })], I);
+      const model = await make([cell(4, { returnSequences: true }), cell(H, { returnSequences })], I);
       model.compile({ loss: "meanSquaredError", optimizer: adam() });
       const x = randomTensor([B, T, I], 2);
       const y = randomTensor(returnSequences ? [B, T, H] : [B, H], 3);

@@ -15,10 +15,13 @@ import {
   gru,
   type Layer,
   layerNorm,
+  lightGru,
   masking,
   meanSquaredError,
   multiHeadAttention,
   pooling1d,
+  mgu,
+  minGru,
   sequential,
 } from "../../../host/index.ts";
 import { layerFromConfig } from "../../../host/layers/index.ts";
@@ -78,10 +81,31 @@ function messageOf(run: () => unknown): string {
 const LAYERS: Record<string, { layers: Layer[]; tokens?: boolean; steps?: boolean }[]> = {
   gru: [true, false].flatMap((returnSequences) =>
     [true, false].flatMap((resetAfter) =>
-      [{}, { useBias: false }, { goBackwards: true }, { activation: "relu" as const }, { zeroOutputForMask: true }].map(
-        (options) => ({ layers: [gru(5, { returnSequences, resetAfter, ...options })], steps: true }),
-      ),
+      [
+        ...[
+          {},
+          { useBias: false },
+          { goBackwards: true },
+          { activation: "relu" as const },
+          { zeroOutputForMask: true },
+        ],
+        ...[
+          { dropout: 0.1, recurrentDropout: 0.2, zoneout: 0.3 },
+          { zoneout: 0.3, layerNorm: resetAfter },
+        ],
+      ].map((options) => ({ layers: [gru(5, { returnSequences, resetAfter, ...options })], steps: true })),
     ),
+  ),
+  ...Object.fromEntries(
+    Object.entries({ minGru, lightGru, mgu }).map(([name, make]) => [
+      name,
+      [
+        {},
+        { returnSequences: true },
+        { activation: "gelu" as const },
+        { goBackwards: true, returnSequences: true },
+      ].map((options) => ({ layers: [make(5, options)], steps: true })),
+    ]),
   ),
   dense: ["linear", "relu", "softmax", "logSoftmax", "gelu"].flatMap((activation) =>
     [true, false].flatMap((useBias) =>

@@ -4,12 +4,18 @@
  *
  *   node --import tsx training.ts THREADS [crash]
  */
-import { adam, configure, dense, gru, runtimeInfo, sequential } from "../../../host/index.ts";
+import { adam, configure, dense, gru, mgu, minGru, runtimeInfo, sequential } from "../../../host/index.ts";
 
 const [threads, crash] = process.argv.slice(2);
 await configure({ threads: Number(threads), deterministic: true });
 const model = await sequential(
-  [gru(72, { returnSequences: true }), gru(65, { resetAfter: false }), dense(10, { activation: "softmax" })],
+  [
+    gru(72, { returnSequences: true, layerNorm: true, zoneout: 0.1 }),
+    minGru(48, { returnSequences: true }),
+    mgu(40, { returnSequences: true }),
+    gru(65, { resetAfter: false, dropout: 0.1, recurrentDropout: 0.1 }),
+    dense(10, { activation: "softmax" }),
+  ],
   { inputShape: [null, 40], seed: 1 },
 );
 model.compile({ loss: "sparseCategoricalCrossentropy", optimizer: adam() });
@@ -32,7 +38,7 @@ if (crash) {
   try {
     pool!.run({
       kernel: pool!.number("gruForward"),
-      args: new Array(13).fill(2 ** 30),
+      args: new Array(15).fill(2 ** 30),
       from: 0,
       to: 1000,
       grain: 1,
