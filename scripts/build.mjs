@@ -75,6 +75,7 @@ if (
   await build({
     entryPoints: [
       { in: at("host", "index.ts"), out: "index" },
+      { in: at("host", "audio", "index.ts"), out: "audio" },
       { in: at("host", "workers", "worker.js"), out: "worker" },
     ],
     outdir: at("dist"),
@@ -84,7 +85,8 @@ if (
     minify: true,
     target: "es2022",
     platform: "neutral",
-    legalComments: "none",
+    // The licences of what is bundled.
+    legalComments: "eof",
     sourcemap: "linked",
     sourcesContent: true,
     mainFields: ["module", "main"],
@@ -107,4 +109,5 @@ function selfContained() {
   rmSync(join(types, "build", "binaries.d.ts"));
   copyFileSync(at("build", "core.plain.d.ts"), join(types, "build", "core.plain.d.ts"));
   writeFileSync(at("dist", "index.d.ts"), 'export * from "./types/host/index.js";\n');
+  writeFileSync(at("dist", "audio.d.ts"), 'export * from "./types/host/audio/index.js";\n');
 }

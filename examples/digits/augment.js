@@ -2,22 +2,8 @@
  * More handwriting than was collected: each epoch sees every training digit once, a little moved, stretched and
  * slanted, as another hand might have written it.
  */
+import { randomNumbers, shuffle } from "../common/random.js";
 import { COLUMNS, picture, ROWS } from "./data.js";
-
-/**
- * A seed's stream of numbers in [-1, 1), the same in every runtime. (mulberry32, Tommy Ettinger 2017)
- *
- * @returns {() => number}
- */
-function randomNumbers(seed) {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 31 - 1;
-  };
-}
 
 /** A pixel of the picture between its pixels: the four around the place, by closeness. Outside is paper. */
 function sample(pixels, row, column) {
@@ -30,7 +16,11 @@ function sample(pixels, row, column) {
   return above + (below - above) * (row - r);
 }
 
-/** Writes `pixels` into `out`, seen through a random small affine map about the middle of the picture. */
+/**
+ * Writes `pixels` into `out`, seen through a random small affine map about the middle of the picture.
+ *
+ * @param {() => number} random numbers in [-1, 1)
+ */
 function distort(out, pixels, random, { move, stretch, slant }) {
   const middle = (ROWS - 1) / 2;
   const [top, left] = [random() * move, random() * move];
@@ -51,17 +41,15 @@ function distort(out, pixels, random, { move, stretch, slant }) {
  */
 export function augmented({ x, y }, { batchSize, seed, ...amounts }) {
   const random = randomNumbers(seed);
+  const eitherWay = () => 2 * random() - 1;
   const order = Int32Array.from(y.keys());
   return function* epoch() {
-    for (let i = order.length - 1; i > 0; i--) {
-      const j = Math.floor(((random() + 1) / 2) * (i + 1));
-      [order[i], order[j]] = [order[j], order[i]];
-    }
+    shuffle(order, random);
     for (let from = 0; from < order.length; from += batchSize) {
       const rows = order.subarray(from, from + batchSize);
       const data = new Float32Array(rows.length * ROWS * COLUMNS);
       rows.forEach((row, i) => {
-        distort(picture({ data }, i), picture(x, row), random, amounts);
+        distort(picture({ data }, i), picture(x, row), eitherWay, amounts);
       });
       yield { x: { shape: [rows.length, ROWS, COLUMNS], data }, y: Int32Array.from(rows, (row) => y[row]) };
     }

@@ -155,7 +155,8 @@ published("holds dist and its papers", ({ packed }) => {
     packed.filter((path) => !/^(dist\/.*|package\.json|README\.md|LICENSE|CHANGELOG\.md)$/.test(path)),
     [],
   );
-  for (const path of ["dist/index.js", "dist/index.d.ts", "package.json"]) assert.ok(packed.includes(path), path);
+  for (const path of ["dist/index.js", "dist/index.d.ts", "dist/audio.js", "dist/audio.d.ts", "package.json"])
+    assert.ok(packed.includes(path), path);
   assert.equal(
     packed.filter((path) => /test|\.wasm$|(?<!\.d)\.ts$/.test(path)),
     [],
@@ -181,11 +182,20 @@ console.log(JSON.stringify({ losses, binary: runtimeInfo().binary }));
   assert.ok(["plain", "relaxed"].includes(binary), binary);
 });
 
+published("turns sound into features where it is installed, without the engine", ({ consumer }) => {
+  const script = `import { logMel } from "gruvy/audio";
+    console.log(logMel(new Float32Array(800), { sampleRate: 8000, bands: 20 }).shape.join());`;
+  const run = ["--input-type=module", "-e", script];
+  assert.is(execFileSync(process.execPath, run, { cwd: consumer, encoding: "utf8" }).trim(), "8,20");
+  assert.ok(read("audio.js").length < 20_000, "the engine is in audio.js");
+});
+
 /** What a user writes; each line that must not compile says so. */
 const USER = `import {
   adam, type Callback, configure, dense, GruvyError, gru, type History, loadModel, type Model, runtimeInfo,
   sequential, type Stream, type Tensor, warmUp,
 } from "gruvy";
+import { type LogMel, melExtractor } from "gruvy/audio";
 export async function use(signal: AbortSignal): Promise<Float32Array> {
   await configure({ deterministic: true });
   const model: Model = await sequential([gru(4), dense(2, { activation: "softmax" })], { inputShape: [null, 3] });
@@ -196,6 +206,8 @@ export async function use(signal: AbortSignal): Promise<Float32Array> {
   const stream: Stream = (await loadModel(model.toBytes())).stream();
   const binary: "plain" | "relaxed" | "custom" = runtimeInfo().binary;
   const error: Error = new GruvyError(binary + history.history.loss[0] + y.shape[0]);
+  const mel: LogMel = melExtractor({ sampleRate: 8000, scale: "htk" });
+  mel.frame(new Float32Array(mel.bands), new Float32Array(mel.windowLength));
   // @ts-expect-error no such option
   gru(4, { unit: 3 });
   // @ts-expect-error a number
