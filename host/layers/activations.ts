@@ -38,6 +38,12 @@ const TABLE = {
   softsign: { kind: 11, alpha: 0, beta: 0 },
   hardtanh: { kind: 12, alpha: -1, beta: 1 },
   logSigmoid: { kind: 13, alpha: 0, beta: 0 },
+  // ONNX's, with its defaults. Its GRU may also clip what goes into an activation, to [-alpha, alpha].
+  affine: { kind: 14, alpha: 1, beta: 0 },
+  scaledTanh: { kind: 15, alpha: 1, beta: 1, needsInput: true },
+  thresholdedRelu: { kind: 16, alpha: 1, beta: 0 },
+  clippedSigmoid: { kind: 17, alpha: 1, beta: 0 },
+  clippedTanh: { kind: 18, alpha: 1, beta: 0 },
 } as const satisfies Record<string, Row>;
 
 export type ElementwiseName = keyof typeof TABLE;

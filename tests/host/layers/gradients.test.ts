@@ -351,7 +351,8 @@ test("gradients of self-attention", async () => {
 test("gradients of every activation, in a dense layer and as a layer", async () => {
   const names = [
     "linear", "tanh", "sigmoid", "hardSigmoid", "hardSigmoid02", "relu", "leakyRelu", "elu", "selu", "gelu", "silu",
-    "softplus", "softsign", "hardtanh", "logSigmoid", "softmax", "logSoftmax",
+    "softplus", "softsign", "hardtanh", "logSigmoid", "affine", "scaledTanh", "thresholdedRelu",
+    "clippedSigmoid", "clippedTanh", "softmax", "logSoftmax",
   ] as const; // biome-ignore format: a list
   for (const name of names) {
     const base = { features: 3, batch: 4, loss: meanSquaredError() };
