@@ -13,8 +13,8 @@ export type Role = "batch" | "time" | "features" | "directions" | "one";
 /** An axis of data. Identity counts: the same axis in two places is the same object. */
 export class Axis {
   constructor(
-    /** Known when it is the graph's own, or a layer's; null for batches and lengths. */
-    readonly size: number | null,
+    /** Known where the file says it, or a layer has; null for batches and lengths. */
+    public size: number | null,
     /** Found out when an operator needs it. */
     public role?: Role,
   ) {}
@@ -23,7 +23,7 @@ export class Axis {
 /** Axes that a Reshape has merged, the first the slowest. */
 export type MergedAxis = readonly Axis[];
 
-/** Rows of a gruvy node. */
+/** Rows of a node. */
 export interface Data {
   readonly kind: "data";
   /** A node; -1 - i for the model's i-th input. */
@@ -32,8 +32,18 @@ export interface Data {
   readonly axes: readonly MergedAxis[];
   /** Those axes that are the node's features, the slowest first: [directions, units] of a bidirectional GRU. */
   readonly features: readonly Axis[];
-  /** Last states of a recurrent layer rather than rows of time. */
+  /** The last state of a recurrent layer rather than its outputs. */
   readonly state?: boolean;
+  /** Nothing else reads the node, so that what follows may become a part of it. */
+  readonly exclusive?: boolean;
+}
+
+/** A step of layer normalisation written out as operators, before Opset 17. */
+export interface Moment {
+  readonly kind: "moment";
+  readonly of: Data;
+  readonly step: "mean" | "centered" | "squared" | "variance" | "stabilised" | "deviation";
+  readonly epsilon?: number;
 }
 
 /** Known floats. */
@@ -76,8 +86,9 @@ export interface Part {
   readonly to: number;
 }
 
-export type Value = Data | Floats | Ints | Fill | Stack | Part;
+export type Value = Data | Floats | Ints | Fill | Stack | Part | Moment;
 
+/** Numbers that are known. */
 export function constant({ shape, data }: Constant): Floats | Ints {
   return data instanceof Float32Array ? { kind: "floats", shape, data } : { kind: "ints", shape, entries: [...data] };
 }
