@@ -3,7 +3,17 @@ import { shown } from "../../core/options.ts";
 import { shapeText, type Tensor } from "../../core/tensor.ts";
 import type { Json } from "../../layers/layer.ts";
 import type { OnnxModel, OnnxNode } from "./proto.ts";
-import { Axis, constant, type Data, type Floats, isFeatures, type MergedAxis, type Role, single, type Value } from "./values.ts";
+import {
+  Axis,
+  constant,
+  type Data,
+  type Floats,
+  isFeatures,
+  type MergedAxis,
+  type Role,
+  single,
+  type Value,
+} from "./values.ts";
 
 /** A layer that the graph has come to mean, still open to what follows: a bias, an activation. */
 export interface Emitted {
@@ -102,7 +112,8 @@ export class Graph {
   /** Input i as data that layers can read. */
   data(i: number): Data {
     const value = this.input(i);
-    if (value.kind !== "data") throw this.unsupported(`input ${i} is ${describe(value)}`, "expected data from an input of the model");
+    if (value.kind !== "data")
+      throw this.unsupported(`input ${i} is ${describe(value)}`, "expected data from an input of the model");
     return value;
   }
 
@@ -121,7 +132,8 @@ export class Graph {
     if (!value) return undefined;
     if (value.kind !== "ints") throw this.damaged(`"${attribute}": expected whole numbers, got ${describe(value)}`);
     return value.entries.map((entry) => {
-      if (typeof entry !== "number") throw this.unsupported(`"${attribute}" depends on the input's shape`, "expected numbers");
+      if (typeof entry !== "number")
+        throw this.unsupported(`"${attribute}" depends on the input's shape`, "expected numbers");
       return entry;
     });
   }
@@ -158,12 +170,30 @@ export class Graph {
   }
 
   /** A layer on some data; the result has the first's axes, with features of its own. */
-  emit(type: string, config: Record<string, Json>, of: readonly Data[], weights: Record<string, Tensor>, size: number): Data {
+  emit(
+    type: string,
+    config: Record<string, Json>,
+    of: readonly Data[],
+    weights: Record<string, Tensor>,
+    size: number,
+  ): Data {
     const [first] = of;
     const at = this.featuresAxis(first);
     const features = new Axis(size, "features");
-    const node = this.nodes.push({ type, config, inputs: of.map((data) => this.read(data)), weights, name: this.node.name || this.node.outputs[0] }) - 1;
-    return { kind: "data", node, axes: first.axes.map((axis, i) => (i === at ? single(features) : axis)), features: [features] };
+    const node =
+      this.nodes.push({
+        type,
+        config,
+        inputs: of.map((data) => this.read(data)),
+        weights,
+        name: this.node.name || this.node.outputs[0],
+      }) - 1;
+    return {
+      kind: "data",
+      node,
+      axes: first.axes.map((axis, i) => (i === at ? single(features) : axis)),
+      features: [features],
+    };
   }
 
   /** Data as a layer reads it. */
@@ -181,7 +211,10 @@ export class Graph {
   use(input: number, use: NonNullable<GraphInput["use"]>): void {
     const own = this.inputs[input];
     if (own.use && own.use !== use)
-      throw this.unsupported(`input ${shown(own.name)} is read as ${use}, and elsewhere as ${own.use}`, "split it in two");
+      throw this.unsupported(
+        `input ${shown(own.name)} is read as ${use}, and elsewhere as ${own.use}`,
+        "split it in two",
+      );
     own.use = use;
   }
 
@@ -190,7 +223,10 @@ export class Graph {
   /** Says what an axis means. */
   assign(axis: Axis, role: Role): void {
     if (axis.role !== undefined && axis.role !== role && axis.role !== "one")
-      throw this.unsupported(`an axis is read as ${role}, and elsewhere as ${axis.role}`, "rows are [batch, time, features] here");
+      throw this.unsupported(
+        `an axis is read as ${role}, and elsewhere as ${axis.role}`,
+        "rows are [batch, time, features] here",
+      );
     axis.role = role;
   }
 
@@ -216,7 +252,8 @@ export class Graph {
     let rows = data;
     if (data.node < 0 && data.features.length === 0) {
       const axis = data.axes[at];
-      if (axis?.length !== 1) throw this.unsupported("merged axes of an input", "expected features as an axis of their own");
+      if (axis?.length !== 1)
+        throw this.unsupported("merged axes of an input", "expected features as an axis of their own");
       this.assign(axis[0], "features");
       rows = { ...data, features: axis };
     }
@@ -224,7 +261,8 @@ export class Graph {
     const unknown = rows.features.length === 1 && rows.features[0].size === null;
     if (unknown && expected !== undefined) rows.features[0].size = expected;
     else if (unknown) throw this.unsupported("the number of features is not known", "give the input a shape with it");
-    else if (expected !== undefined && size !== expected) throw this.damaged(`expected ${expected} features, got ${size}`);
+    else if (expected !== undefined && size !== expected)
+      throw this.damaged(`expected ${expected} features, got ${size}`);
     if (this.featuresAxis(rows) !== at)
       throw this.unsupported(
         `works along axis ${at} of [${rows.axes.map(named).join(", ")}]`,

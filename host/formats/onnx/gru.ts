@@ -42,7 +42,9 @@ export function gru(graph: Graph): void {
   if (W.shape.length !== 3 || R.shape.length !== 3 || !(H > 0) || hidden !== H)
     throw graph.damaged(`hidden_size ${hidden}, W [${W.shape}], R [${R.shape}]`);
   if (W.shape[0] !== D || R.shape[0] !== D || threeH !== 3 * H || R.shape[1] !== 3 * H)
-    throw graph.damaged(`expected W [${D}, ${3 * H}, inputs] and R [${D}, ${3 * H}, ${H}], got [${W.shape}] and [${R.shape}]`);
+    throw graph.damaged(
+      `expected W [${D}, ${3 * H}, inputs] and R [${D}, ${3 * H}, ${H}], got [${W.shape}] and [${R.shape}]`,
+    );
   const B = graph.optional(3) ? graph.floats(3) : undefined;
   if (B && (B.shape.length !== 2 || B.shape[0] !== D || B.shape[1] !== 6 * H))
     throw graph.damaged(`expected B [${D}, ${6 * H}], got [${B.shape}]`);
@@ -50,7 +52,8 @@ export function gru(graph: Graph): void {
   if (given.axes.length !== 3) throw graph.damaged(`expected X of 3 axes, got ${describe(given)}`);
   const { data } = graph.rows(given, 2, I);
   const [time, batch] = layout ? [data.axes[1], data.axes[0]] : [data.axes[0], data.axes[1]];
-  if (time.length !== 1 || batch.length !== 1) throw graph.unsupported(`X is ${describe(data)}`, "expected time and batch apart");
+  if (time.length !== 1 || batch.length !== 1)
+    throw graph.unsupported(`X is ${describe(data)}`, "expected time and batch apart");
   graph.assign(time[0], "time");
   graph.assign(batch[0], "batch");
 
@@ -82,7 +85,11 @@ export function gru(graph: Graph): void {
     config:
       D === 1
         ? config(0)
-        : { merge: "concat", layer: { type: "gru", config: config(0) }, backwardLayer: { type: "gru", config: config(1) } },
+        : {
+            merge: "concat",
+            layer: { type: "gru", config: config(0) },
+            backwardLayer: { type: "gru", config: config(1) },
+          },
     inputs: [graph.read(data)],
     weights: D === 1 ? weights(0) : { ...prefixed("forward", weights(0)), ...prefixed("backward", weights(1)) },
     name: graph.node.name || graph.node.outputs[0] || graph.node.outputs[1],
@@ -91,6 +98,18 @@ export function gru(graph: Graph): void {
     padded,
   };
   const node = graph.nodes.push(emitted) - 1;
+  // Outputs in the order of time, where a reversed layer gives them in that of its reading.
+  const forwards =
+    direction === "reverse" && graph.used(0)
+      ? graph.nodes.push({
+          type: "reverse",
+          config: {},
+          inputs: [{ node }],
+          weights: {},
+          name: `${emitted.name}_reverse`,
+        }) - 1
+      : node;
+  if (forwards !== node) emitted.reads!.outputs = true;
 
   // Directions before units, as gruvy joins them.
   const directions = new Axis(D, D === 1 ? "one" : "directions");
@@ -99,7 +118,7 @@ export function gru(graph: Graph): void {
   const made: Data = { kind: "data", node, axes: [], features };
   const d = single(directions);
   const u = single(units);
-  graph.set(0, { ...made, axes: layout ? [batch, time, d, u] : [time, d, batch, u] });
+  graph.set(0, { ...made, node: forwards, axes: layout ? [batch, time, d, u] : [time, d, batch, u] });
   graph.set(1, { ...made, axes: layout ? [batch, d, u] : [d, batch, u], state: true });
 }
 
@@ -112,7 +131,8 @@ function lengths(graph: Graph, time: Axis): boolean {
     return true;
   }
   // Written out, but all of them whole.
-  if (value.kind === "ints" && value.entries.every((n) => n === time || (time.size !== null && n === time.size))) return false;
+  if (value.kind === "ints" && value.entries.every((n) => n === time || (time.size !== null && n === time.size)))
+    return false;
   if (value.kind === "fill" && time.size !== null && value.value === time.size) return false;
   throw graph.unsupported(`sequence_lens is ${describe(value)}`, "expected an input of the model");
 }
@@ -133,10 +153,17 @@ function states(graph: Graph, D: number, H: number): Read[] | undefined {
     return undefined;
   }
   if (value.kind === "data" && D === 1) {
-    const { data } = graph.rows(value, value.axes.findIndex((axis) => axis.some((a) => value.features.includes(a))), H);
+    const { data } = graph.rows(
+      value,
+      value.axes.findIndex((axis) => axis.some((a) => value.features.includes(a))),
+      H,
+    );
     return [graph.read(data)];
   }
-  throw graph.unsupported(`initial_h is ${describe(value)}`, "expected an input of the model, zeros, or the output of a layer");
+  throw graph.unsupported(
+    `initial_h is ${describe(value)}`,
+    "expected an input of the model, zeros, or the output of a layer",
+  );
 }
 
 function isZero(value: Value): boolean {

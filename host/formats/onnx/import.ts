@@ -30,10 +30,7 @@ export function isOnnx(bytes: Uint8Array): boolean {
  * @param other the bytes of another file that the model names, for data outside of it
  * @throws FormatError for damaged files, and for operators that gruvy has no layer for, by node
  */
-export async function importOnnx(
-  bytes: Uint8Array,
-  other?: (location: string) => Promise<Uint8Array>,
-): Promise<Model> {
+export async function importOnnx(bytes: Uint8Array, other?: (location: string) => Promise<Uint8Array>): Promise<Model> {
   const external = new External();
   const onnx = readModel(bytes, WHERE, external);
   for (const location of external.locations) {
@@ -47,7 +44,8 @@ export async function importOnnx(
 
 /** Goes through the graph, node by node. */
 function read(onnx: OnnxModel): Graph {
-  if (onnx.nodes.length > MOST_NODES) throw new FormatError(`${WHERE}: ${onnx.nodes.length} nodes; expected at most ${MOST_NODES}`);
+  if (onnx.nodes.length > MOST_NODES)
+    throw new FormatError(`${WHERE}: ${onnx.nodes.length} nodes; expected at most ${MOST_NODES}`);
   const graph = new Graph(onnx, WHERE);
   for (const node of onnx.nodes) {
     graph.node = node;
@@ -64,7 +62,9 @@ function read(onnx: OnnxModel): Graph {
 /** The data that are the model's outputs. */
 function outputsOf(graph: Graph, onnx: OnnxModel): { name: string; data: Data }[] {
   const isState = (value: Value | Part): boolean =>
-    value.kind === "stack" ? value.parts.every(isState) : value.kind === "part" || (value.kind === "data" && value.state === true);
+    value.kind === "stack"
+      ? value.parts.every(isState)
+      : value.kind === "part" || (value.kind === "data" && value.state === true);
   const all = onnx.outputs.map(({ name }) => {
     const value = graph.values.get(name);
     if (!value) throw new FormatError(`${WHERE}: output ${shown(name)}: nothing makes it`);
@@ -96,7 +96,10 @@ function nameOf({ name, type }: Emitted, taken: Set<string>): string {
 async function build(graph: Graph, onnx: OnnxModel): Promise<Model> {
   const outputs = outputsOf(graph, onnx);
   if (outputs.length !== 1) throw new FormatError(`${WHERE}: ${outputs.length} outputs; expected one`);
-  const used = reachable(graph, outputs.map(({ data }) => data.node));
+  const used = reachable(
+    graph,
+    outputs.map(({ data }) => data.node),
+  );
   const inputs = graph.inputs.flatMap((input, i) => (input.use === "values" || input.use === "tokens" ? [i] : []));
   if (inputs.length !== 1) throw new FormatError(`${WHERE}: ${inputs.length} inputs with data; expected one`);
   const order = [...used].sort((a, b) => a - b);
@@ -118,7 +121,11 @@ async function build(graph: Graph, onnx: OnnxModel): Promise<Model> {
       layers.push(layerFromConfig(emitted.type, name, emitted.config));
       for (const [own, tensor] of Object.entries(emitted.weights)) weights.set(`${name}.${own}`, tensor);
     }
-    return await assemble(layers, { inputShape: inputShape(graph, inputs[0]) }, { given: (param) => given(param, weights) });
+    return await assemble(
+      layers,
+      { inputShape: inputShape(graph, inputs[0]) },
+      { given: (param) => given(param, weights) },
+    );
   } catch (error) {
     if (error instanceof FormatError || !(error instanceof GruvyError)) throw error;
     throw new FormatError(`${WHERE}: ${error.message}`);
@@ -156,7 +163,9 @@ function inputShape(graph: Graph, input: number): (number | null)[] {
   const rows = axes.filter(({ role }) => role !== "features");
   const steps = rows.length - 1;
   if (steps < 0 || steps > 1 || (use === "values" && rows.length === axes.length))
-    throw new FormatError(`${WHERE}: input ${shown(name)}: expected [batch, time, features] in some order, got ${axes.length} axes`);
+    throw new FormatError(
+      `${WHERE}: input ${shown(name)}: expected [batch, time, features] in some order, got ${axes.length} axes`,
+    );
   const features = axes.find(({ role }) => role === "features")?.size ?? null;
   return [...(steps ? [null] : []), ...(use === "tokens" ? [] : [features])];
 }

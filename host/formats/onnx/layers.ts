@@ -33,14 +33,22 @@ function activate(graph: Graph, data: Data, activation: Json): Data {
     return data;
   }
   const read = graph.read(data);
-  const node = graph.nodes.push({ type: "activation", config: { activation }, inputs: [read], weights: {}, name: graph.node.name || graph.node.outputs[0] }) - 1;
+  const node =
+    graph.nodes.push({
+      type: "activation",
+      config: { activation },
+      inputs: [read],
+      weights: {},
+      name: graph.node.name || graph.node.outputs[0],
+    }) - 1;
   return { ...data, node, state: undefined, features: data.features };
 }
 
 function elementwise(activation: (graph: Graph) => Json): Operator {
   return (graph) => {
     const value = graph.input(0);
-    if (value.kind === "moment" || value.kind === "floats") throw graph.unsupported(`works on ${describe(value)}`, "expected data");
+    if (value.kind === "moment" || value.kind === "floats")
+      throw graph.unsupported(`works on ${describe(value)}`, "expected data");
     const data = graph.data(0);
     // Padding columns and unused axes do not matter to an element, but rows must be rows.
     graph.featuresAxis(data);
@@ -67,7 +75,8 @@ function rowwise(activation: "softmax" | "logSoftmax"): Operator {
   };
 }
 
-const withAlpha = (name: string, alpha: number) => elementwise((graph) => ({ name, alpha: graph.float("alpha", alpha) }));
+const withAlpha = (name: string, alpha: number) =>
+  elementwise((graph) => ({ name, alpha: graph.float("alpha", alpha) }));
 
 /** A bound of Clip: an attribute up to opset 10, an input from 11 on. */
 function bound(graph: Graph, attribute: string, i: number, fallback: number): number {
@@ -108,7 +117,8 @@ function gemm(graph: Graph): void {
   let bias: Float32Array | undefined;
   if (graph.optional(2)) {
     const { data } = graph.floats(2);
-    if (data.length !== N && data.length !== 1) throw graph.unsupported(`adds numbers [${data.length}]`, `expected ${N}`);
+    if (data.length !== N && data.length !== 1)
+      throw graph.unsupported(`adds numbers [${data.length}]`, `expected ${N}`);
     bias = Float32Array.from({ length: N }, (_, j) => data[data.length === 1 ? 0 : j] * beta);
   }
   graph.set(0, dense(graph, graph.data(0), kernel, bias));
@@ -117,7 +127,11 @@ function gemm(graph: Graph): void {
 // ------------------------------------------------- arithmetic with numbers
 
 /** Known numbers as one a feature, in the order of the node's features. */
-function perFeature(graph: Graph, given: Data, { shape, data }: Floats): { data: Data; at: number; values: (n: number) => Float32Array } {
+function perFeature(
+  graph: Graph,
+  given: Data,
+  { shape, data }: Floats,
+): { data: Data; at: number; values: (n: number) => Float32Array } {
   const rank = given.axes.length;
   const wide = shape.findIndex((n) => n !== 1);
   if (shape.length > rank || shape.filter((n) => n !== 1).length > 1)
@@ -295,7 +309,7 @@ function layerNormalization(graph: Graph): void {
   graph.set(0, layerNorm(graph, data, graph.float("epsilon", 1e-5), gamma, beta));
 }
 
-function reduceMean(graph: Graph): void {
+function reduceMean(graph: Graph) {
   const value = graph.input(0);
   const axes = graph.ints("axes", 1) ?? [];
   if (value.kind === "moment" && value.step === "squared") {
@@ -312,14 +326,23 @@ function reduceMean(graph: Graph): void {
 function checkLast(graph: Graph, data: Data, axes: readonly number[]): void {
   const at = graph.featuresAxis(data);
   if (axes.length !== 1 || graph.axis(axes[0], data.axes.length) !== at || graph.int("keepdims", 1) !== 1)
-    throw graph.unsupported(`a mean over axes [${axes}] of ${describe(data)}`, "expected one over time, or a layer normalisation");
+    throw graph.unsupported(
+      `a mean over axes [${axes}] of ${describe(data)}`,
+      "expected one over time, or a layer normalisation",
+    );
 }
 
 /** Mean or maximum over all steps. */
 function overTime(graph: Graph, data: Data, at: number, mode: "mean" | "max", keep: boolean): void {
   const [time] = data.axes[at];
   graph.assign(time, "time");
-  const pooled = graph.emit("pooling1d", { mode, size: null }, [data], {}, graph.rows(data, graph.featuresAxis(data)).size);
+  const pooled = graph.emit(
+    "pooling1d",
+    { mode, size: null },
+    [data],
+    {},
+    graph.rows(data, graph.featuresAxis(data)).size,
+  );
   const axes = pooled.axes.flatMap((axis, i) => (i !== at ? [axis] : keep ? [single(new Axis(1, "one"))] : []));
   graph.set(0, { ...pooled, axes });
 }
@@ -329,10 +352,20 @@ function batchNormalization(graph: Graph): void {
   const [scale, shift, mean, variance] = [1, 2, 3, 4].map((i) => graph.floats(i).data);
   const epsilon = graph.float("epsilon", 1e-5);
   const n = scale.length;
-  if (![shift, mean, variance].every(({ length }) => length === n)) throw graph.damaged("operands of different lengths");
+  if (![shift, mean, variance].every(({ length }) => length === n))
+    throw graph.damaged("operands of different lengths");
   const { data } = graph.rows(given, Math.min(1, given.axes.length - 1), n);
   const factor = scale.map((s, j) => s / Math.sqrt(variance[j] + epsilon));
-  graph.set(0, affine(graph, data, n, factor, shift.map((b, j) => b - mean[j] * factor[j])));
+  graph.set(
+    0,
+    affine(
+      graph,
+      data,
+      n,
+      factor,
+      shift.map((b, j) => b - mean[j] * factor[j]),
+    ),
+  );
 }
 
 function moment(step: Moment["step"], next: Moment["step"]): Operator {
@@ -371,7 +404,9 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
     const [condition, a, b] = [graph.input(0), graph.input(1), graph.input(2)];
     if (condition.kind !== "ints" || a.kind !== "ints" || b.kind !== "ints")
       throw graph.unsupported(`chooses between ${describe(a)} and ${describe(b)}`, "expected sizes");
-    const entries = a.entries.map((entry, i) => (condition.entries[i] === null ? null : condition.entries[i] ? entry : b.entries[i]));
+    const entries = a.entries.map((entry, i) =>
+      condition.entries[i] === null ? null : condition.entries[i] ? entry : b.entries[i],
+    );
     graph.set(0, { kind: "ints", shape: a.shape, entries });
   },
   Relu: elementwise(() => "relu"),
@@ -382,9 +417,15 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
   LeakyRelu: withAlpha("leakyRelu", 0.01),
   Elu: withAlpha("elu", 1),
   ThresholdedRelu: withAlpha("thresholdedRelu", 1),
-  HardSigmoid: elementwise((graph) => ({ name: "hardSigmoid", alpha: graph.float("alpha", 0.2), beta: graph.float("beta", 0.5) })),
+  HardSigmoid: elementwise((graph) => ({
+    name: "hardSigmoid",
+    alpha: graph.float("alpha", 0.2),
+    beta: graph.float("beta", 0.5),
+  })),
   Selu(graph) {
-    const usual = Math.abs(graph.float("alpha", 1.67326319) - 1.6732632) < 1e-5 && Math.abs(graph.float("gamma", 1.05070102) - 1.050701) < 1e-5;
+    const usual =
+      Math.abs(graph.float("alpha", 1.67326319) - 1.6732632) < 1e-5 &&
+      Math.abs(graph.float("gamma", 1.05070102) - 1.050701) < 1e-5;
     if (!usual) throw graph.unsupported("an alpha or gamma of its own", "expected those of the definition");
     elementwise(() => "selu")(graph);
   },
@@ -414,7 +455,14 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
     const rate = Math.min(Math.max(given, 0), 0.999);
     const rows = withFeatures(graph, data);
     const read = graph.read(rows);
-    const node = graph.nodes.push({ type: "dropout", config: { rate }, inputs: [read], weights: {}, name: graph.node.name || graph.node.outputs[0] }) - 1;
+    const node =
+      graph.nodes.push({
+        type: "dropout",
+        config: { rate },
+        inputs: [read],
+        weights: {},
+        name: graph.node.name || graph.node.outputs[0],
+      }) - 1;
     graph.set(0, { ...rows, node, state: undefined });
   },
   LayerNormalization: layerNormalization,

@@ -69,7 +69,11 @@ function chosen<V extends Floats | Ints>(value: V, axis: number, positions: read
   const inner = count(shape.slice(axis + 1));
   const full = [...shape.slice(0, axis), positions.length, ...shape.slice(axis + 1)];
   const taken = gathered(value, full, (i) => {
-    const [before, at, after] = [Math.floor(i / (inner * positions.length)), Math.floor(i / inner) % positions.length, i % inner];
+    const [before, at, after] = [
+      Math.floor(i / (inner * positions.length)),
+      Math.floor(i / inner) % positions.length,
+      i % inner,
+    ];
     return (before * shape[axis] + positions[at]) * inner + after;
   });
   return drop ? { ...taken, shape: full.filter((_, i) => i !== axis) } : taken;
@@ -116,8 +120,11 @@ function squeezed(graph: Graph, value: Value, axes: readonly number[] | undefine
     return { ...value, axes: value.axes.filter((_, i) => !drop.has(i)) };
   }
   if (isKnown(value)) {
-    const drop = new Set(axes?.map((axis) => graph.axis(axis, rank)) ?? value.shape.flatMap((n, i) => (n === 1 ? [i] : [])));
-    for (const axis of drop) if (value.shape[axis] !== 1) throw graph.damaged(`squeezes axis ${axis} of ${describe(value)}`);
+    const drop = new Set(
+      axes?.map((axis) => graph.axis(axis, rank)) ?? value.shape.flatMap((n, i) => (n === 1 ? [i] : [])),
+    );
+    for (const axis of drop)
+      if (value.shape[axis] !== 1) throw graph.damaged(`squeezes axis ${axis} of ${describe(value)}`);
     return { ...value, shape: value.shape.filter((_, i) => !drop.has(i)) };
   }
   if (value.kind === "fill") return { ...value, rank: rank - (axes?.length ?? 1) };
@@ -142,7 +149,13 @@ function unsqueezed(graph: Graph, value: Value, axes: readonly number[]): Value 
  *
  * @param drop the axis goes, as with a single index
  */
-function choose(graph: Graph, value: Value, axis: number, positions: (length: number) => number[], drop: boolean): Value {
+function choose(
+  graph: Graph,
+  value: Value,
+  axis: number,
+  positions: (length: number) => number[],
+  drop: boolean,
+): Value {
   if (isKnown(value)) {
     const length = value.shape[axis];
     const at = positions(length);
@@ -152,7 +165,8 @@ function choose(graph: Graph, value: Value, axis: number, positions: (length: nu
   if (value.kind === "fill") return { ...value, rank: value.rank - (drop ? 1 : 0) };
   if (value.kind === "stack" && axis === value.axis) {
     const at = positions(value.parts.length);
-    if (at.length === 1 && value.parts[at[0]]) return drop ? squeezed(graph, value.parts[at[0]], [axis]) : value.parts[at[0]];
+    if (at.length === 1 && value.parts[at[0]])
+      return drop ? squeezed(graph, value.parts[at[0]], [axis]) : value.parts[at[0]];
     const parts = at.map((p) => value.parts[p]);
     if (!drop && parts.length && parts.every((part) => part)) return { ...value, parts };
   }
@@ -161,22 +175,32 @@ function choose(graph: Graph, value: Value, axis: number, positions: (length: nu
   const length = sizeOf(own);
 
   // States of several layers in one input.
-  if (value.node < 0 && own.length === 1 && own[0].role === undefined && length !== null && value.features.length === 0) {
+  if (
+    value.node < 0 &&
+    own.length === 1 &&
+    own[0].role === undefined &&
+    length !== null &&
+    value.features.length === 0
+  ) {
     const at = positions(length);
     const run = at.every((p, i) => p >= 0 && p < length && p === at[0] + i);
-    if (run && at.length)
-      return { kind: "part", input: -1 - value.node, axis, from: at[0], to: at[0] + at.length };
+    if (run && at.length) return { kind: "part", input: -1 - value.node, axis, from: at[0], to: at[0] + at.length };
   }
   const feature = value.features.findIndex((f) => own.length === 1 && f === own[0]);
   if (feature >= 0 && length !== null) return pick(graph, value, axis, feature, positions(length), drop);
   if (isFeatures(value, own) && length !== null) {
     const whole = new Axis(length, "features");
-    const merged: Data = { ...value, axes: value.axes.map((a, i) => (i === axis ? single(whole) : a)), features: [whole] };
+    const merged: Data = {
+      ...value,
+      axes: value.axes.map((a, i) => (i === axis ? single(whole) : a)),
+      features: [whole],
+    };
     return pick(graph, merged, axis, 0, positions(length), drop);
   }
   // Everything, or the only entry.
   const all = length === null ? undefined : positions(length);
-  if (all && all.length === length && all.every((p, i) => p === i)) return drop ? squeezed(graph, value, [axis]) : value;
+  if (all && all.length === length && all.every((p, i) => p === i))
+    return drop ? squeezed(graph, value, [axis]) : value;
   return lastStep(graph, value, axis, positions, drop);
 }
 
@@ -192,7 +216,11 @@ function pick(graph: Graph, data: Data, axis: number, feature: number, at: reado
     if (place >= 0) columns.push(i);
   }
   columns.sort((a, b) => {
-    const key = (i: number) => [Math.floor(i / (inner * sizes[feature])), at.indexOf(Math.floor(i / inner) % sizes[feature]), i % inner];
+    const key = (i: number) => [
+      Math.floor(i / (inner * sizes[feature])),
+      at.indexOf(Math.floor(i / inner) % sizes[feature]),
+      i % inner,
+    ];
     const [x, y] = [key(a), key(b)];
     return x[0] - y[0] || x[1] - y[1] || x[2] - y[2];
   });
@@ -203,13 +231,14 @@ function pick(graph: Graph, data: Data, axis: number, feature: number, at: reado
   });
   const fresh = data.features.map((f, i) => (i === feature ? new Axis(at.length, f.role) : f));
   const read = graph.read(data);
-  const node = graph.nodes.push({
-    type: "dense",
-    config: { units: N, useBias: false },
-    inputs: [read],
-    weights: { kernel: { shape: [I, N], data: kernel } },
-    name: graph.node.name || graph.node.outputs[0],
-  }) - 1;
+  const node =
+    graph.nodes.push({
+      type: "dense",
+      config: { units: N, useBias: false },
+      inputs: [read],
+      weights: { kernel: { shape: [I, N], data: kernel } },
+      name: graph.node.name || graph.node.outputs[0],
+    }) - 1;
   const kept = fresh.filter((_, i) => !(drop && i === feature));
   const replace = (a: Axis) => fresh[data.features.indexOf(a)] ?? a;
   return {
@@ -221,13 +250,20 @@ function pick(graph: Graph, data: Data, axis: number, feature: number, at: reado
 }
 
 /** The last step of a forward GRU's outputs, also through layers that work on every step: its last state. */
-function lastStep(graph: Graph, data: Data, axis: number, positions: (length: number) => number[], drop: boolean): Data {
+function lastStep(
+  graph: Graph,
+  data: Data,
+  axis: number,
+  positions: (length: number) => number[],
+  drop: boolean,
+): Data {
   const needed = "only the last step of a GRU's outputs can be taken; export Y_h, or the state that PyTorch returns";
   const [own] = data.axes[axis];
   // From a length that no graph has, positions from the end can be told from those from the beginning.
   const FAR = 2 ** 40;
   const at = positions(own.size ?? FAR);
-  if (at.length !== 1 || at[0] !== (own.size ?? FAR) - 1) throw graph.unsupported(`takes parts of ${describe(data)}`, needed);
+  if (at.length !== 1 || at[0] !== (own.size ?? FAR) - 1)
+    throw graph.unsupported(`takes parts of ${describe(data)}`, needed);
   let node = data.node;
   for (;;) {
     const emitted = graph.nodes[node];
@@ -246,7 +282,9 @@ function lastStep(graph: Graph, data: Data, axis: number, positions: (length: nu
     node = emitted.inputs[0].node;
   }
   graph.assign(own, "time");
-  const axes = drop ? data.axes.filter((_, i) => i !== axis) : data.axes.map((a, i) => (i === axis ? [new Axis(1, "one")] : a));
+  const axes = drop
+    ? data.axes.filter((_, i) => i !== axis)
+    : data.axes.map((a, i) => (i === axis ? [new Axis(1, "one")] : a));
   return { ...data, axes, state: node === data.node };
 }
 
@@ -278,7 +316,9 @@ function slice(graph: Graph): void {
       (n) => {
         const clamp = (x: number, low: number, high: number) => Math.min(Math.max(wrap(x, n), low), high);
         const [from, to] =
-          step > 0 ? [clamp(starts[i], 0, n), clamp(ends[i], 0, n)] : [clamp(starts[i], 0, n - 1), clamp(ends[i], -1, n - 1)];
+          step > 0
+            ? [clamp(starts[i], 0, n), clamp(ends[i], 0, n)]
+            : [clamp(starts[i], 0, n - 1), clamp(ends[i], -1, n - 1)];
         if (Math.abs(to - from) > MOST) return []; // the whole of an axis without a known length: seen below
         return range(from, to, step);
       },
@@ -292,7 +332,11 @@ function slice(graph: Graph): void {
 function takesAll(graph: Graph): boolean {
   const [starts, ends, steps] = [graph.ints("starts", 1), graph.ints("ends", 2), graph.ints("steps", 4)];
   return (
-    !!starts && !!ends && starts.every((s) => s === 0) && ends.every((e) => e >= 2 ** 31 - 1) && (steps ?? []).every((s) => s === 1)
+    !!starts &&
+    !!ends &&
+    starts.every((s) => s === 0) &&
+    ends.every((e) => e >= 2 ** 31 - 1) &&
+    (steps ?? []).every((s) => s === 1)
   );
 }
 
@@ -303,17 +347,21 @@ function gather(graph: Graph): void {
   const axis = graph.axis(graph.int("axis", 0), rank);
   if (index.kind === "data") {
     if (table.kind !== "floats" || rank !== 2 || axis !== 0 || index.node >= 0)
-      throw graph.unsupported("looks data up in something else than a table", "expected an embedding of an input's tokens");
+      throw graph.unsupported(
+        "looks data up in something else than a table",
+        "expected an embedding of an input's tokens",
+      );
     graph.use(-1 - index.node, "tokens");
     const [tokens, units] = table.shape;
     const features = new Axis(units, "features");
-    const node = graph.nodes.push({
-      type: "embedding",
-      config: { tokens, units },
-      inputs: [{ node: index.node }],
-      weights: { embeddings: { shape: [tokens, units], data: table.data } },
-      name: graph.node.name || graph.node.outputs[0],
-    }) - 1;
+    const node =
+      graph.nodes.push({
+        type: "embedding",
+        config: { tokens, units },
+        inputs: [{ node: index.node }],
+        weights: { embeddings: { shape: [tokens, units], data: table.data } },
+        name: graph.node.name || graph.node.outputs[0],
+      }) - 1;
     graph.set(0, { kind: "data", node, axes: [...index.axes, single(features)], features: [features] });
     return;
   }
@@ -346,11 +394,15 @@ function split(graph: Graph): void {
   sizes.forEach((n, i) => {
     const begin = from;
     from += n;
-    if (graph.used(i)) graph.set(i, choose(graph, value, axis, () => range(begin, begin + n, 1), false));
+    if (graph.used(i))
+      graph.set(
+        i,
+        choose(graph, value, axis, () => range(begin, begin + n, 1), false),
+      );
   });
 }
 
-function concat(graph: Graph): void {
+function concat(graph: Graph) {
   const values = graph.node.inputs.map((_, i) => graph.input(i));
   const rank = rankOf(graph, values[0]);
   const axis = graph.axis(graph.int("axis", 0), rank);
@@ -372,25 +424,37 @@ function concat(graph: Graph): void {
   }
   if (values.every((v) => v.kind === "fill")) return graph.set(0, values[0]);
   const stacked = values.flatMap((v): readonly Value[] => (v.kind === "stack" && v.axis === axis ? v.parts : [v]));
-  const features = values.every((v) => v.kind === "data" && v.axes[axis].some((a) => v.features.includes(a)) && !v.state);
+  const features = values.every(
+    (v) => v.kind === "data" && v.axes[axis].some((a) => v.features.includes(a)) && !v.state,
+  );
   const apart = (v: Value): v is Data | Part =>
     v.kind === "part" || (v.kind === "data" && (v.state === true || sizeOf(v.axes[axis]) === 1));
   if (!features && stacked.every(apart)) return graph.set(0, { kind: "stack", axis, parts: stacked });
   const data = values.map((v, i) => {
     if (v.kind !== "data") throw graph.unsupported(`joins ${describe(v)}`, "expected data");
     const at = graph.featuresAxis(v);
-    if (at !== axis) throw graph.unsupported(`joins data on axis ${axis} of ${describe(v)}`, "features alone can be joined");
+    if (at !== axis)
+      throw graph.unsupported(`joins data on axis ${axis} of ${describe(v)}`, "features alone can be joined");
     return graph.rows(graph.data(i), axis);
   });
   const size = data.reduce((sum, { size: n }) => sum + n, 0);
-  graph.set(0, graph.emit("concatenate", {}, data.map((d) => d.data), {}, size));
+  graph.set(
+    0,
+    graph.emit(
+      "concatenate",
+      {},
+      data.map((d) => d.data),
+      {},
+      size,
+    ),
+  );
 }
 
 /** Swaps an axis with the first. */
 const order = (axis: number, rank: number): number[] =>
   Array.from({ length: rank }, (_, i) => (i === 0 ? axis : i === axis ? 0 : i));
 
-function expand(graph: Graph): void {
+function expand(graph: Graph) {
   const value = graph.input(0);
   const shape = graph.input(1);
   const rank = shape.kind === "ints" ? Math.max(shape.entries.length, rankOf(graph, value)) : rankOf(graph, value);
@@ -420,7 +484,8 @@ export const MOVES: Readonly<Record<string, (graph: Graph) => void>> = {
     const floats = attributes.get("value_floats")?.floats ?? attributes.get("value_float")?.f;
     const ints = attributes.get("value_ints")?.ints ?? attributes.get("value_int")?.i;
     const numbers = floats ?? ints;
-    if (numbers === undefined) throw graph.unsupported("a value of another kind than tensor, float or int", "expected one of those");
+    if (numbers === undefined)
+      throw graph.unsupported("a value of another kind than tensor, float or int", "expected one of those");
     const list = typeof numbers === "number" ? [numbers] : numbers;
     const shape = typeof numbers === "number" ? [] : [list.length];
     graph.set(0, constant({ shape, data: floats === undefined ? Float64Array.from(list) : Float32Array.from(list) }));
@@ -430,7 +495,8 @@ export const MOVES: Readonly<Record<string, (graph: Graph) => void>> = {
     const rank = rankOf(graph, value);
     const given = graph.node.attributes.get("perm")?.ints;
     const perm = given?.length ? given : Array.from({ length: rank }, (_, i) => rank - 1 - i);
-    if (perm.length !== rank || [...perm].sort((a, b) => a - b).some((p, i) => p !== i)) throw graph.damaged(`perm [${perm}]`);
+    if (perm.length !== rank || [...perm].sort((a, b) => a - b).some((p, i) => p !== i))
+      throw graph.damaged(`perm [${perm}]`);
     if (isKnown(value)) return graph.set(0, permuted(value, perm));
     if (value.kind === "data") return graph.set(0, { ...value, axes: perm.map((p) => value.axes[p]) });
     if (value.kind === "fill") return graph.set(0, value);
@@ -451,7 +517,10 @@ export const MOVES: Readonly<Record<string, (graph: Graph) => void>> = {
     if (value.kind === "data") {
       const merge = (axes: readonly MergedAxis[]): MergedAxis => (axes.length ? axes.flat() : [new Axis(1, "one")]);
       const drop = (axes: MergedAxis) => (axes.length > 1 ? axes.filter(({ role }) => role !== "one") : axes);
-      return graph.set(0, { ...value, axes: [drop(merge(value.axes.slice(0, at))), drop(merge(value.axes.slice(at)))] });
+      return graph.set(0, {
+        ...value,
+        axes: [drop(merge(value.axes.slice(0, at))), drop(merge(value.axes.slice(at)))],
+      });
     }
     if (!isKnown(value)) throw graph.unsupported(`flattens ${describe(value)}`, "expected data");
     graph.set(0, { ...value, shape: [count(value.shape.slice(0, at)), count(value.shape.slice(at))] });
@@ -490,7 +559,13 @@ export const MOVES: Readonly<Record<string, (graph: Graph) => void>> = {
   },
   Range(graph) {
     const [from, to, step] = [0, 1, 2].map((i) => graph.input(i)).map((v) => (v.kind === "ints" ? v.entries[0] : null));
-    if (typeof from !== "number" || typeof to !== "number" || typeof step !== "number" || !step || Math.abs((to - from) / step) > MOST)
+    if (
+      typeof from !== "number" ||
+      typeof to !== "number" ||
+      typeof step !== "number" ||
+      !step ||
+      Math.abs((to - from) / step) > MOST
+    )
       throw graph.unsupported("counts by the input's shape", "expected known numbers");
     const entries = range(from, to, step);
     graph.set(0, { kind: "ints", shape: [entries.length], entries });

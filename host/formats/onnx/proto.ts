@@ -291,24 +291,24 @@ function readPair(message: Uint8Array, where: string): [string, string] {
 
 // --------------------------------------------------------------- writing
 
-type AttributeValue = number | string | Float | readonly number[] | readonly string[] | readonly Float[];
-
-/** A float attribute, as against a whole number. */
-export class Float {
-  constructor(readonly value: number) {}
-}
+/** A whole number, a text, a list of either; floats are in a Float32Array, a single one in `{ float }`. */
+export type AttributeValue =
+  | number
+  | string
+  | { readonly float: number }
+  | readonly number[]
+  | readonly string[]
+  | Float32Array;
 
 function attribute(name: string, value: AttributeValue): Uint8Array {
   const own = pb.string(1, name);
-  // The numbers of AttributeProto.AttributeType.
-  if (value instanceof Float) return pb.bytes(5, own, pb.float(2, value.value), pb.int(20, 1));
+  // Last, the numbers of AttributeProto.AttributeType.
   if (typeof value === "number") return pb.bytes(5, own, pb.int(3, value), pb.int(20, 2));
   if (typeof value === "string") return pb.bytes(5, own, pb.string(4, value), pb.int(20, 3));
-  const parts = value.map((v) =>
-    v instanceof Float ? pb.float(7, v.value) : typeof v === "number" ? pb.int(8, v) : pb.string(9, v),
-  );
-  const kind = value[0] instanceof Float ? 6 : typeof value[0] === "number" ? 7 : 8;
-  return pb.bytes(5, own, ...parts, pb.int(20, kind));
+  if (value instanceof Float32Array) return pb.bytes(5, own, ...[...value].map((v) => pb.float(7, v)), pb.int(20, 6));
+  if ("float" in value) return pb.bytes(5, own, pb.float(2, value.float), pb.int(20, 1));
+  const parts = value.map((v) => (typeof v === "number" ? pb.int(8, v) : pb.string(9, v)));
+  return pb.bytes(5, own, ...parts, pb.int(20, typeof value[0] === "number" ? 7 : 8));
 }
 
 /** A node of a graph, as its bytes. */

@@ -32,6 +32,7 @@ import {
   oneCycle,
   oneHot,
   reduceOnPlateau,
+  reverse,
   rmsprop,
   type SequentialOptions,
   sequential,
@@ -153,6 +154,7 @@ const stacks: [string, Layer[], SequentialOptions][] = [
   ],
   ["embedding of one token", [embedding(5, 3), dense(2)], { inputShape: [] }],
   ["embedding, paddingIndex 4, fixed time", [embedding(5, 3, { paddingIndex: 4 })], { inputShape: [7] }],
+  ["reverse", [gru(3, { goBackwards: true, returnSequences: true }), reverse()], values],
   ["masking, dropout", [masking({ maskValue: -1.5 }), dropout(0.25), gru(2), dropout(0)], values],
   ["layerNorm", [layerNorm({ epsilon: 1e-3, gammaInitializer: "zeros", betaInitializer: "ones" })], values],
   [
