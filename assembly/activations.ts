@@ -18,6 +18,11 @@ export const enum Activation {
   hardtanh,
   logSigmoid,
   linearSigmoid,
+  affine,
+  scaledTanh,
+  thresholdedRelu,
+  clippedSigmoid,
+  clippedTanh,
 }
 
 /** SELU: Klambauer et al. 2017, arXiv:1706.02515, equation 14. */
@@ -48,8 +53,16 @@ const SELU_SCALE: f32 = 1.0507009873554805, SELU_SCALE_ALPHA: f32 = 1.7580993408
   if (kind == Activation.linearSigmoid) {
     return v128.bitselect(f32x4.add(x, f32x4.splat(0.5)), sigmoid(x), f32x4.ge(x, zero));
   }
+  if (kind == Activation.affine) return f32x4.add(f32x4.mul(alpha, x), beta);
+  if (kind == Activation.scaledTanh) return f32x4.mul(alpha, tanh(f32x4.mul(beta, x)));
+  if (kind == Activation.thresholdedRelu) return v128.andnot(x, f32x4.le(x, alpha));
+  if (kind == Activation.clippedSigmoid) return sigmoid(clip(x, alpha));
+  if (kind == Activation.clippedTanh) return tanh(clip(x, alpha));
   return x;
 }
+
+// @ts-ignore: decorator
+@inline function clip(x: v128, alpha: v128): v128 { return f32x4.pmin(f32x4.pmax(x, f32x4.neg(alpha)), alpha); }
 
 /**
  * f′ at one vector, from the output at `y` wherever it determines f′, which
@@ -64,7 +77,12 @@ const SELU_SCALE: f32 = 1.0507009873554805, SELU_SCALE_ALPHA: f32 = 1.7580993408
     const v = v128.load(x), s = sigmoid(v);
     return f32x4.mul(s, f32x4.add(one, f32x4.mul(v, f32x4.sub(one, s))));
   }
+  if (kind == Activation.scaledTanh) {
+    const t = tanh(f32x4.mul(beta, v128.load(x)));
+    return f32x4.mul(f32x4.mul(alpha, beta), f32x4.sub(one, f32x4.mul(t, t)));
+  }
   if (kind == Activation.linear) return one;
+  if (kind == Activation.affine) return alpha;
   const v = v128.load(y);
   if (kind == Activation.tanh) return f32x4.sub(one, f32x4.mul(v, v));
   if (kind == Activation.sigmoid) return f32x4.mul(v, f32x4.sub(one, v));
@@ -86,6 +104,15 @@ const SELU_SCALE: f32 = 1.0507009873554805, SELU_SCALE_ALPHA: f32 = 1.7580993408
   // σ(x) reaches 0.5 at 0.
   if (kind == Activation.linearSigmoid) {
     return v128.bitselect(one, f32x4.mul(v, f32x4.sub(one, v)), f32x4.ge(v, f32x4.splat(0.5)));
+  }
+  if (kind == Activation.thresholdedRelu) return v128.and(one, f32x4.ne(v, zero));
+  // Where it was clipped, y is f(α) or f(−α).
+  if (kind == Activation.clippedSigmoid) {
+    const inside = v128.and(f32x4.gt(v, sigmoid(f32x4.neg(alpha))), f32x4.lt(v, sigmoid(alpha)));
+    return v128.and(f32x4.mul(v, f32x4.sub(one, v)), inside);
+  }
+  if (kind == Activation.clippedTanh) {
+    return v128.and(f32x4.sub(one, f32x4.mul(v, v)), f32x4.lt(f32x4.abs(v), tanh(alpha)));
   }
   // logSigmoid: σ(−x) = 1 − e^y
   return f32x4.neg(expm1NonPositive(v));
@@ -117,6 +144,9 @@ const SELU_SCALE: f32 = 1.0507009873554805, SELU_SCALE_ALPHA: f32 = 1.7580993408
  *   gelu         x Φ(x)                     silu       x σ(x)
  *   softplus     ln(1 + e^x)                softsign   x / (1 + |x|)
  *   logSigmoid   −ln(1 + e^−x)           linearSigmoid  x >= 0 ? x + 0.5 : σ(x)
+ *   logSigmoid   −ln(1 + e^−x)           affine     α x + β
+ *   scaledTanh   α tanh(β x)             thresholdedRelu  x > α ? x : 0
+ *   clippedSigmoid, clippedTanh          of clip(x, −α, α)
  *
  * @param kind an `Activation`
  * @param y    f32[n], whole vectors; may be x
@@ -140,6 +170,11 @@ export function activate(kind: i32, y: usize, x: usize, n: i32, alpha: f32, beta
     case Activation.hardtanh: forward(Activation.hardtanh, y, x, n, alpha, beta); break;
     case Activation.logSigmoid: forward(Activation.logSigmoid, y, x, n, alpha, beta); break;
     case Activation.linearSigmoid: forward(Activation.linearSigmoid, y, x, n, alpha, beta); break;
+    case Activation.affine: forward(Activation.affine, y, x, n, alpha, beta); break;
+    case Activation.scaledTanh: forward(Activation.scaledTanh, y, x, n, alpha, beta); break;
+    case Activation.thresholdedRelu: forward(Activation.thresholdedRelu, y, x, n, alpha, beta); break;
+    case Activation.clippedSigmoid: forward(Activation.clippedSigmoid, y, x, n, alpha, beta); break;
+    case Activation.clippedTanh: forward(Activation.clippedTanh, y, x, n, alpha, beta); break;
   }
 }
 
@@ -149,8 +184,8 @@ export function activate(kind: i32, y: usize, x: usize, n: i32, alpha: f32, beta
  * @param kind an `Activation`
  * @param dx   f32[n], whole vectors; may be dy
  * @param dy   f32[n]
- * @param x    f32[n], the input; read by gelu and silu only, 0 for the others
- * @param y    f32[n], the output; not read by gelu, silu and linear
+ * @param x    f32[n], the input; read by gelu, silu and scaledTanh only, 0 for the others
+ * @param y    f32[n], the output; not read by those, linear and affine
  * @param alpha, beta as in `activate`; leakyRelu and elu need alpha >= 0, so
  *   that the sign of y is that of x
  * @param accumulate 1: dx += instead; 0: dx is not read
@@ -174,5 +209,10 @@ export function activateBackward(
     case Activation.hardtanh: backward(Activation.hardtanh, dx, dy, x, y, n, alpha, beta, accumulate); break;
     case Activation.logSigmoid: backward(Activation.logSigmoid, dx, dy, x, y, n, alpha, beta, accumulate); break;
     case Activation.linearSigmoid: backward(Activation.linearSigmoid, dx, dy, x, y, n, alpha, beta, accumulate); break;
+    case Activation.affine: backward(Activation.affine, dx, dy, x, y, n, alpha, beta, accumulate); break;
+    case Activation.scaledTanh: backward(Activation.scaledTanh, dx, dy, x, y, n, alpha, beta, accumulate); break;
+    case Activation.thresholdedRelu: backward(Activation.thresholdedRelu, dx, dy, x, y, n, alpha, beta, accumulate); break;
+    case Activation.clippedSigmoid: backward(Activation.clippedSigmoid, dx, dy, x, y, n, alpha, beta, accumulate); break;
+    case Activation.clippedTanh: backward(Activation.clippedTanh, dx, dy, x, y, n, alpha, beta, accumulate); break;
   }
 }

@@ -48,7 +48,11 @@ export { type LayerNormOptions, layerNorm } from "./layers/layer-norm.ts";
 export { type LightGruOptions, lightGru, type MinGruOptions, mgu, minGru } from "./layers/light-gru.ts";
 export { masking } from "./layers/masking.ts";
 export { type MultiHeadAttentionOptions, multiHeadAttention } from "./layers/multi-head-attention.ts";
+
 export { type Pooling1dOptions, pooling1d } from "./layers/pooling1d.ts";
+
+export { reverse } from "./layers/reverse.ts";
+
 export { type BinaryCrossEntropyOptions, binaryCrossentropy } from "./losses/binary-cross-entropy.ts";
 export {
   type CrossEntropyOptions,

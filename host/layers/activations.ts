@@ -40,6 +40,12 @@ const TABLE = {
   logSigmoid: { kind: 13, alpha: 0, beta: 0 },
   /** x + 0.5 from 0 on, sigmoid below: what keeps minGRU's candidate positive (Feng et al. 2024, appendix B). */
   linearSigmoid: { kind: 14, alpha: 0, beta: 0 },
+  // ONNX's, with its defaults. Its GRU may also clip what goes into an activation, to [-alpha, alpha].
+  affine: { kind: 15, alpha: 1, beta: 0 },
+  scaledTanh: { kind: 16, alpha: 1, beta: 1, needsInput: true },
+  thresholdedRelu: { kind: 17, alpha: 1, beta: 0 },
+  clippedSigmoid: { kind: 18, alpha: 1, beta: 0 },
+  clippedTanh: { kind: 19, alpha: 1, beta: 0 },
 } as const satisfies Record<string, Row>;
 
 export type ElementwiseName = keyof typeof TABLE;

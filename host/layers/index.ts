@@ -13,7 +13,10 @@ import { layerNorm } from "./layer-norm.ts";
 import { lightGru, mgu, minGru } from "./light-gru.ts";
 import { masking } from "./masking.ts";
 import { multiHeadAttention } from "./multi-head-attention.ts";
+
 import { pooling1d } from "./pooling1d.ts";
+
+import { reverse } from "./reverse.ts";
 
 /** A saved layer's options, its name among them; the factories check every one. */
 type Config = Record<string, unknown>;
@@ -41,6 +44,7 @@ const layers: Readonly<Record<string, (config: Config) => Layer>> = {
   multiHeadAttention: (c) => multiHeadAttention(c.heads as number, without(c, "heads")),
   masking: (c) => masking(without(c)),
   pooling1d: (c) => pooling1d(without(c)),
+  reverse: (c) => reverse(without(c)),
 };
 
 /** A layer in the config of a layer around it. */

@@ -162,7 +162,7 @@ export function beginBackward(run: Run, y: Value): number {
 }
 
 /** A mask in reading order, as outputs of goBackwards are: padding at the end has become padding at the beginning. */
-function reversed({ k, B, mask }: Run, T: number, given: Mask | undefined): Mask | undefined {
+export function reversed({ k, B, mask }: Run, T: number, given: Mask | undefined): Mask | undefined {
   if (!given) return undefined;
   const address = mask("mask, reversed", T * B);
   k.copyRows(address, given.address + 4 * (T - 1) * B, T, B, B, -B);

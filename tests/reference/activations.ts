@@ -61,4 +61,30 @@ export const activations: Kind[] = [
     value: (x) => (x >= 0 ? x + 0.5 : sigmoid(x)),
     slope: (x) => (x >= 0 ? 1 : sigmoid(x) * sigmoid(-x)),
   },
+  { name: "affine", value: (x, a, b) => a * x + b, slope: (_, a) => a, alpha: 0.5, beta: 0.25 },
+  {
+    name: "scaledTanh",
+    value: (x, a, b) => a * Math.tanh(b * x),
+    slope: (x, a, b) => a * b * (1 - Math.tanh(b * x) ** 2),
+    alpha: 1.25,
+    beta: 0.75,
+  },
+  {
+    name: "thresholdedRelu",
+    value: (x, a) => (x > a ? x : 0),
+    slope: (x, a) => (x > a ? 1 : 0),
+    alpha: 0.5,
+  },
+  {
+    name: "clippedSigmoid",
+    value: (x, a) => sigmoid(Math.min(Math.max(x, -a), a)),
+    slope: (x, a) => (Math.abs(x) < a ? sigmoid(x) * sigmoid(-x) : 0),
+    alpha: 1.5,
+  },
+  {
+    name: "clippedTanh",
+    value: (x, a) => Math.tanh(Math.min(Math.max(x, -a), a)),
+    slope: (x, a) => (Math.abs(x) < a ? 1 - Math.tanh(x) ** 2 : 0),
+    alpha: 0.75,
+  },
 ];

@@ -37,6 +37,11 @@ export const activations = {
   hardtanh: (x) => clip(x, -1, 1),
   linearSigmoid: (x) => (x >= 0 ? x + 0.5 : sigmoid(x)),
   logSigmoid: (x) => Math.min(x, 0) - Math.log1p(Math.exp(-Math.abs(x))),
+  affine: (x) => x,
+  scaledTanh: Math.tanh,
+  thresholdedRelu: (x) => (x > 1 ? x : 0),
+  clippedSigmoid: (x) => sigmoid(clip(x, -1, 1)),
+  clippedTanh: (x) => Math.tanh(clip(x, -1, 1)),
 } satisfies Record<string, Scalar>;
 
 export type ActivationName = keyof typeof activations;

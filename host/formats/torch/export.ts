@@ -65,8 +65,9 @@ function placesOf(
 
 /** Whether two layers can be levels of one nn.GRU. */
 function follow(a: Node, b: Node): boolean {
-  const [x, y] = [a.layer.config, b.layer.config];
-  return x.units === y.units && x.useBias === y.useBias && a.layer.type === b.layer.type;
+  const options = ({ layer: { config } }: Node) => (config.layer as { config?: typeof config })?.config ?? config;
+  const [x, y] = [options(a), options(b)];
+  return a.layer.type === b.layer.type && x.units === y.units && x.useBias === y.useBias;
 }
 
 /** Whether node `to` reads node `from` and nothing else, through dropout at most. */

@@ -1,7 +1,8 @@
 import { FormatError } from "../../core/errors.ts";
 import type { Tensor } from "../../core/tensor.ts";
+import type { Json } from "../../layers/layer.ts";
 import type { Node } from "../../stacks/network.ts";
-import { fromTorchGru, type GruWeights, toTorchGru, transpose } from "../gates.ts";
+import { fromTorchGru, toTorchGru, transpose } from "../gates.ts";
 
 /**
  * Layers of gruvy as PyTorch's modules have them: which tensors, in which
@@ -39,39 +40,22 @@ const same = (from: string, to: string) => ({
 
 /** Every layer type that PyTorch has a module for; a new one is a row here. */
 const MODULES: Readonly<Record<string, (node: Node, where: string) => Description>> = {
-  gru(node, where) {
-    const { resetAfter, activation, recurrentActivation, useBias } = node.layer.config;
-    const refuse = (what: string, instead: string) =>
-      new FormatError(`${where}: layer "${node.name}": ${what}, which nn.GRU cannot hold; ${instead}`);
-    if (!resetAfter)
-      throw refuse(
-        "resetAfter is false",
-        "it applies the reset gate after the product: gru({ resetAfter: true }), trained so",
-      );
-    if (activation !== "tanh" || recurrentActivation !== "sigmoid")
-      throw refuse("activations other than tanh and sigmoid", "train it with those, or export to ONNX");
-    const [I, threeH] = shapeOf(node, "kernel");
-    const H = threeH / 3;
-    return {
-      kind: "nn.GRU",
-      recurrent: true,
-      tensors: [
-        { name: "weight_ih", shape: [threeH, I] },
-        { name: "weight_hh", shape: [threeH, H] },
-        ...(useBias ? ["bias_ih", "bias_hh"].map((name) => ({ name, shape: [threeH] })) : []),
-      ],
-      toGruvy: (t) => ({
-        ...fromTorchGru({ weightIh: t.weight_ih, weightHh: t.weight_hh, biasIh: t.bias_ih, biasHh: t.bias_hh }),
-      }),
-      toTorch(p) {
-        const { weightIh, weightHh, biasIh, biasHh } = toTorchGru(p as unknown as GruWeights);
-        return {
-          weight_ih: weightIh,
-          weight_hh: weightHh,
-          ...(biasIh && biasHh && { bias_ih: biasIh, bias_hh: biasHh }),
-        };
-      },
-    };
+  gru: (node, where) => level(node, where, [[node.layer.config, "", ""]]),
+
+  /** Both directions of a level, if each is a gru that could stand alone. */
+  bidirectional(node, where) {
+    const { merge, layer, backwardLayer } = node.layer.config as Record<string, Json> & { layer: Wrapped };
+    const second = (backwardLayer as Wrapped | null) ?? layer;
+    const refuse = (what: string) =>
+      new FormatError(`${where}: layer "${node.name}": ${what}, which nn.GRU cannot hold; use bidirectional(gru(...))`);
+    if (merge !== "concat") throw refuse(`merge "${merge}"`);
+    if (layer.type !== "gru" || second.type !== "gru") throw refuse(`a bidirectional ${layer.type}`);
+    if (layer.config.units !== second.config.units || layer.config.useBias !== second.config.useBias)
+      throw refuse("directions of different units or biases");
+    return level(node, where, [
+      [layer.config, "forward.", ""],
+      [second.config, "backward.", "_reverse"],
+    ]);
   },
 
   dense(node) {
@@ -106,6 +90,75 @@ const MODULES: Readonly<Record<string, (node: Node, where: string) => Descriptio
     };
   },
 };
+
+interface Wrapped {
+  readonly type: string;
+  readonly config: Readonly<Record<string, Json>>;
+}
+
+/** One level of an nn.GRU: a direction or two, each with its options, gruvy's prefix and PyTorch's suffix. */
+function level(
+  node: Node,
+  where: string,
+  directions: readonly (readonly [Readonly<Record<string, Json>>, prefix: string, suffix: string])[],
+): Description {
+  const refuse = (what: string, instead: string) =>
+    new FormatError(`${where}: layer "${node.name}": ${what}, which nn.GRU cannot hold; ${instead}`);
+  for (const [{ resetAfter, activation, recurrentActivation }] of directions) {
+    if (!resetAfter)
+      throw refuse(
+        "resetAfter is false",
+        "it applies the reset gate after the product: gru({ resetAfter: true }), trained so",
+      );
+    if (activation !== "tanh" || recurrentActivation !== "sigmoid")
+      throw refuse("activations other than tanh and sigmoid", "train it with those, or export to ONNX");
+  }
+  return {
+    kind: "nn.GRU",
+    recurrent: true,
+    tensors: directions.flatMap(([{ useBias }, prefix, suffix]) => {
+      const [I, threeH] = shapeOf(node, `${prefix}kernel`);
+      return [
+        { name: `weight_ih${suffix}`, shape: [threeH, I] },
+        { name: `weight_hh${suffix}`, shape: [threeH, threeH / 3] },
+        ...(useBias ? ["bias_ih", "bias_hh"].map((name) => ({ name: name + suffix, shape: [threeH] })) : []),
+      ];
+    }),
+    toGruvy: (t) =>
+      Object.assign(
+        {},
+        ...directions.map(([, prefix, suffix]) =>
+          renamed(
+            fromTorchGru({
+              weightIh: t[`weight_ih${suffix}`],
+              weightHh: t[`weight_hh${suffix}`],
+              biasIh: t[`bias_ih${suffix}`],
+              biasHh: t[`bias_hh${suffix}`],
+            }),
+            (name) => prefix + name,
+          ),
+        ),
+      ),
+    toTorch: (p) =>
+      Object.assign(
+        {},
+        ...directions.map(([, prefix, suffix]) => {
+          const [kernel, recurrentKernel, bias] = ["kernel", "recurrentKernel", "bias"].map((name) => p[prefix + name]);
+          // weightIh is weight_ih.
+          return renamed(
+            toTorchGru({ kernel, recurrentKernel, bias }),
+            (name) => name.replace(/[IH]h$/, (end) => `_${end.toLowerCase()}`) + suffix,
+          );
+        }),
+      ),
+  };
+}
+
+/** A record with other names, and without what is undefined. */
+function renamed(record: object, name: (old: string) => string): Record<string, Tensor> {
+  const entries = Object.entries(record).filter(([, tensor]) => tensor !== undefined);
+  return Object.fromEntries(entries.map(([old, tensor]) => [name(old), tensor]));
+}
 
 function parameter({ name, params }: Node, which: string) {
   return params.find((param) => param.name === `${name}.${which}`);

@@ -26,12 +26,14 @@ import {
   pooling1d,
   mgu,
   minGru,
+  reverse,
   sequential,
   smoothL1,
   sparseCategoricalCrossentropy,
   type Tensor,
 } from "../../../host/index.ts";
 import type { RecurrentOptions } from "../../../host/layers/recurrent.ts";
+
 import { close, random } from "../../kit/core.ts";
 import { randomLabels, randomTensor } from "../../kit/models.ts";
 import { lossOf, type ModelSpec, runModel } from "../../reference/model.ts";
@@ -338,6 +340,9 @@ test("gradients at odd sizes, one step, one sample", async () => {
 test("gradients of every other layer", async () => {
   const base = { features: 3, batch: 3, steps: 4, loss: meanSquaredError() };
   const sequence = gru(4, { returnSequences: true });
+  const backwards = gru(3, { goBackwards: true, returnSequences: true });
+  await check("reverse", { ...base, layers: [sequence, reverse(), gru(3)] });
+  await check("reverse, sequence", { ...base, layers: [backwards, reverse(), dense(2)] });
   await check("masking", { ...base, layers: [masking(), sequence, gru(3)] });
   await check("masking, sequence", { ...base, layers: [masking(), sequence, gru(3, { returnSequences: true })] });
   await check("layerNorm", { ...base, layers: [layerNorm(), sequence, layerNorm({ epsilon: 1e-2 }), gru(3)] });
@@ -387,7 +392,8 @@ test("gradients of self-attention", async () => {
 test("gradients of every activation, in a dense layer and as a layer", async () => {
   const names = [
     "linear", "tanh", "sigmoid", "hardSigmoid", "hardSigmoid02", "relu", "leakyRelu", "elu", "selu", "gelu", "silu",
-    "softplus", "softsign", "hardtanh", "logSigmoid", "linearSigmoid", "softmax", "logSoftmax",
+    "softplus", "softsign", "hardtanh", "logSigmoid", "linearSigmoid", "affine", "scaledTanh", "thresholdedRelu",
+    "clippedSigmoid", "clippedTanh", "softmax", "logSoftmax",
   ] as const; // biome-ignore format: a list
   for (const name of names) {
     const base = { features: 3, batch: 4, loss: meanSquaredError() };

@@ -5,6 +5,7 @@ import { writeSafetensors } from "../../../../host/formats/safetensors.ts";
 import { toPyTorch } from "../../../../host/formats/torch/export.ts";
 import { fromPyTorch } from "../../../../host/formats/torch/import.ts";
 import {
+  bidirectional,
   dense,
   dropout,
   embedding,
@@ -227,6 +228,8 @@ test("gruvy to PyTorch and back is exact, and one nn.GRU has its own names", asy
         dropout(0.1),
         gru(5, { ...sequences, biasInitializer: "randomNormal" }),
         layerNorm(),
+        bidirectional(gru(5, { ...sequences, biasInitializer: "randomNormal" })),
+        bidirectional(gru(5, sequences)),
         gru(5, { useBias: false }),
         dense(4),
         dense(4, { useBias: false }),
@@ -252,6 +255,8 @@ test("what PyTorch cannot hold is refused by the layer's name", async () => {
     [gru(3, { resetAfter: false }), /layer "gru": resetAfter is false.*gru\(\{ resetAfter: true \}\)/],
     [gru(3, { recurrentActivation: "hardSigmoid" }), /layer "gru": activations other than tanh and sigmoid/],
     [gru(3, { goBackwards: true }), /layer "gru": goBackwards/],
+    [bidirectional(gru(3), { merge: "sum" }), /layer "bidirectional": merge "sum"/],
+    [bidirectional(gru(3, { resetAfter: false })), /layer "bidirectional": resetAfter is false/],
   ] as const) {
     const model = await sequential([layer], { inputShape: [null, 2] });
     await refuses(() => toPyTorch(model), FormatError, message);

@@ -1,0 +1,297 @@
+import { FormatError } from "../../core/errors.ts";
+import { shown } from "../../core/options.ts";
+import { shapeText, type Tensor } from "../../core/tensor.ts";
+import type { Json } from "../../layers/layer.ts";
+import type { OnnxModel, OnnxNode } from "./proto.ts";
+import {
+  Axis,
+  constant,
+  type Data,
+  type Floats,
+  isFeatures,
+  type MergedAxis,
+  type Role,
+  single,
+  type Value,
+} from "./values.ts";
+
+/** A layer that the graph has come to mean, still open to what follows: a bias, an activation. */
+export interface Emitted {
+  type: string;
+  config: Record<string, Json>;
+  /** Nodes read; -1 - i is the i-th input. */
+  readonly inputs: Read[];
+  /** By the parameter's name within the layer. */
+  weights: Record<string, Tensor>;
+  /** From the ONNX node's. */
+  readonly name: string;
+  /** Initial states that come from other nodes rather than from the caller. */
+  initialStates?: Read[];
+  /** Recurrent: what of it is read. */
+  reads?: { outputs: boolean; state: boolean };
+  /** Recurrent, with lengths: its last output is not its last state. */
+  padded?: boolean;
+}
+
+/** The output of a node, or one of its final states. */
+export interface Read {
+  readonly node: number;
+  readonly state?: number;
+}
+
+/** An input of the graph. */
+export interface GraphInput {
+  readonly name: string;
+  readonly axes: readonly Axis[];
+  /** Found out by what reads it. */
+  use?: "values" | "tokens" | "lengths" | "state";
+}
+
+/** A graph while it is read: what its tensors are, and the layers so far. */
+export class Graph {
+  readonly values = new Map<string, Value>();
+  readonly nodes: Emitted[] = [];
+  readonly inputs: GraphInput[] = [];
+  private readonly uses = new Map<string, number>();
+  /** The node whose turn it is. */
+  node!: OnnxNode;
+
+  constructor(
+    readonly model: OnnxModel,
+    readonly where: string,
+  ) {
+    for (const name of [...model.nodes.flatMap(({ inputs }) => inputs), ...model.outputs.map(({ name }) => name)])
+      this.uses.set(name, (this.uses.get(name) ?? 0) + 1);
+    for (const { name, shape } of model.inputs) {
+      if (model.initializers.has(name)) continue;
+      if (!shape) throw new FormatError(`${where}: input ${shown(name)}: the number of its axes is not known`);
+      const axes = shape.map((size) => new Axis(typeof size === "number" ? size : null));
+      this.values.set(name, { kind: "data", node: -1 - this.inputs.length, axes: axes.map(single), features: [] });
+      this.inputs.push({ name, axes });
+    }
+  }
+
+  // -------------------------------------------------------------- errors
+
+  private get title(): string {
+    const { type, name, outputs } = this.node;
+    return `${type} node ${shown(name || outputs[0] || "")}`;
+  }
+
+  /** What gruvy cannot do, and what would be needed. */
+  unsupported(what: string, needed: string): FormatError {
+    return new FormatError(`${this.where}: ${this.title}: ${what}; ${needed}`);
+  }
+
+  damaged(what: string): FormatError {
+    return new FormatError(`${this.where}: ${this.title}: ${what}`);
+  }
+
+  // --------------------------------------------------- inputs, attributes
+
+  /** Input i, or undefined where it is left out. */
+  optional(i: number): Value | undefined {
+    const name = this.node.inputs[i];
+    if (!name) return undefined;
+    let value = this.values.get(name);
+    if (!value) {
+      const read = this.model.initializers.get(name);
+      if (!read) throw this.damaged(`reads ${shown(name)}, which nothing before it makes`);
+      value = constant(read());
+      this.values.set(name, value);
+    }
+    return value;
+  }
+
+  input(i: number): Value {
+    const value = this.optional(i);
+    if (!value) throw this.damaged(`input ${i} is missing`);
+    return value;
+  }
+
+  /** Input i as data that layers can read. */
+  data(i: number): Data {
+    const value = this.input(i);
+    if (value.kind !== "data")
+      throw this.unsupported(`input ${i} is ${describe(value)}`, "expected data from an input of the model");
+    return value;
+  }
+
+  floats(i: number): Floats {
+    const value = this.input(i);
+    if (value.kind !== "floats")
+      throw this.unsupported(`input ${i} is ${describe(value)}`, "expected numbers that the file has");
+    return value;
+  }
+
+  /** Whole numbers that are known: an attribute up to some opset, an input from then on. */
+  ints(attribute: string, i: number): number[] | undefined {
+    const given = this.node.attributes.get(attribute);
+    if (given) return given.ints.length || given.i === undefined ? [...given.ints] : [given.i];
+    const value = this.optional(i);
+    if (!value) return undefined;
+    if (value.kind !== "ints") throw this.damaged(`"${attribute}": expected whole numbers, got ${describe(value)}`);
+    return value.entries.map((entry) => {
+      if (typeof entry !== "number")
+        throw this.unsupported(`"${attribute}" depends on the input's shape`, "expected numbers");
+      return entry;
+    });
+  }
+
+  int(attribute: string, fallback: number): number {
+    return this.node.attributes.get(attribute)?.i ?? fallback;
+  }
+
+  float(attribute: string, fallback: number): number {
+    return this.node.attributes.get(attribute)?.f ?? fallback;
+  }
+
+  /** An axis counted from either end. */
+  axis(index: number, rank: number): number {
+    const axis = index < 0 ? index + rank : index;
+    if (!(Number.isInteger(axis) && axis >= 0 && axis < rank)) throw this.damaged(`axis ${index} of ${rank}`);
+    return axis;
+  }
+
+  // ------------------------------------------------------------- outputs
+
+  /** What output i is. */
+  set(i: number, value: Value): void {
+    const name = this.node.outputs[i];
+    if (!name) return;
+    if (this.values.has(name)) throw this.damaged(`makes ${shown(name)}, which is there already`);
+    const alone = (this.uses.get(name) ?? 0) <= 1;
+    this.values.set(name, value.kind === "data" ? { ...value, exclusive: (value.exclusive ?? true) && alone } : value);
+  }
+
+  used(i: number): boolean {
+    const name = this.node.outputs[i];
+    return !!name && this.uses.has(name);
+  }
+
+  /** A layer on some data; the result has the first's axes, with features of its own. */
+  emit(
+    type: string,
+    config: Record<string, Json>,
+    of: readonly Data[],
+    weights: Record<string, Tensor>,
+    size: number,
+  ): Data {
+    const [first] = of;
+    const at = this.featuresAxis(first);
+    const features = new Axis(size, "features");
+    const node =
+      this.nodes.push({
+        type,
+        config,
+        inputs: of.map((data) => this.read(data)),
+        weights,
+        name: this.node.name || this.node.outputs[0],
+      }) - 1;
+    return {
+      kind: "data",
+      node,
+      axes: first.axes.map((axis, i) => (i === at ? single(features) : axis)),
+      features: [features],
+    };
+  }
+
+  /** Data as a layer reads it. */
+  read({ node, state }: Data): Read {
+    if (node < 0) {
+      this.use(-1 - node, "values");
+      return { node };
+    }
+    const { reads } = this.nodes[node];
+    if (reads) reads[state ? "state" : "outputs"] = true;
+    return state ? { node, state: 0 } : { node };
+  }
+
+  /** How an input of the model is used. */
+  use(input: number, use: NonNullable<GraphInput["use"]>): void {
+    const own = this.inputs[input];
+    if (own.use && own.use !== use)
+      throw this.unsupported(
+        `input ${shown(own.name)} is read as ${use}, and elsewhere as ${own.use}`,
+        "split it in two",
+      );
+    own.use = use;
+  }
+
+  // ---------------------------------------------------------------- axes
+
+  /** Says what an axis means. */
+  assign(axis: Axis, role: Role): void {
+    if (axis.role !== undefined && axis.role !== role && axis.role !== "one")
+      throw this.unsupported(
+        `an axis is read as ${role}, and elsewhere as ${axis.role}`,
+        "rows are [batch, time, features] here",
+      );
+    axis.role = role;
+  }
+
+  /** Where the features of data are; those of an input are its last axis, unless something else was said. */
+  featuresAxis(data: Data): number {
+    let at = data.axes.findIndex((axis) => isFeatures(data, axis));
+    if (at < 0 && data.node < 0 && data.features.length === 0) {
+      const known = data.axes.findIndex(([axis]) => axis.role === "features");
+      at = known >= 0 ? known : data.axes.length - 1;
+      if (at < 0) throw this.unsupported("a single number", "expected features");
+      this.assign(data.axes[at][0], "features");
+    }
+    if (at < 0)
+      throw this.unsupported(
+        `its input [${data.axes.map(named).join(", ")}] has features apart, or merged with other axes`,
+        "features must be one axis, such as of [batch, time, features]",
+      );
+    return at;
+  }
+
+  /** Data whose features are the axis `at`, and how many those are. */
+  rows(data: Data, at: number, expected?: number): { data: Data; size: number } {
+    let rows = data;
+    if (data.node < 0 && data.features.length === 0) {
+      const axis = data.axes[at];
+      if (axis?.length !== 1)
+        throw this.unsupported("merged axes of an input", "expected features as an axis of their own");
+      this.assign(axis[0], "features");
+      rows = { ...data, features: axis };
+    }
+    const size = rows.features.reduce((product, axis) => product * (axis.size ?? 1), 1);
+    const unknown = rows.features.length === 1 && rows.features[0].size === null;
+    if (unknown && expected !== undefined) rows.features[0].size = expected;
+    else if (unknown) throw this.unsupported("the number of features is not known", "give the input a shape with it");
+    else if (expected !== undefined && size !== expected)
+      throw this.damaged(`expected ${expected} features, got ${size}`);
+    if (this.featuresAxis(rows) !== at)
+      throw this.unsupported(
+        `works along axis ${at} of [${rows.axes.map(named).join(", ")}]`,
+        "only the axis of all features can be worked along",
+      );
+    return { data: rows, size: expected ?? size };
+  }
+}
+
+/** An axis in a message. */
+export function named(axis: MergedAxis): string {
+  return axis.map(({ role, size }) => role ?? size ?? "?").join("·") || "one";
+}
+
+export function describe(value: Value): string {
+  switch (value.kind) {
+    case "data":
+      return `data [${value.axes.map(named).join(", ")}]`;
+    case "floats":
+      return `numbers ${shapeText(value.shape)}`;
+    case "ints":
+      return `whole numbers ${shapeText(value.shape)}`;
+    case "fill":
+      return `${value.value} everywhere`;
+    case "stack":
+      return `${value.parts.length} tensors one after the other`;
+    case "part":
+      return `a part [${value.from}, ${value.to}) of an input`;
+    case "moment":
+      return `the ${value.step} of a layer normalisation`;
+  }
+}
