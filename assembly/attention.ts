@@ -4,7 +4,7 @@ import { gemm, gemmTransposed, gemmTransposedScratch } from "./gemm";
 import { expNonPositive } from "./math";
 import { workOf } from "./memory";
 import { packPanels } from "./pack";
-import { bytes, clearFrom, lastLanes, lastVector, madd, pad8, sumLanes } from "./simd";
+import { bytes, clearFrom, madd, pad8, sumLanes } from "./simd";
 
 /**
  * Attention: every query gets the mean of the values, weighted by how well
@@ -207,45 +207,44 @@ function addTransposed(dx: usize, p: usize, dy: usize, scratch: usize, rows: i32
     gemmTransposed(dx + bytes(j * step), 0, p + bytes(j), dy, scratch, min(KEYS, n - j), D, rows, step, Tp, step);
 }
 
-/** Four scores, scaled; −Infinity where a key does not count. */
+/** Four scores from column `first` on, scaled; −Infinity where a key does not count or is not one of the `own`. */
 // @ts-ignore: decorator
-@inline function masked(s: usize, valid: usize, c: v128): v128 {
-  return v128.bitselect(f32x4.mul(v128.load(s), c), f32x4.splat(<f32>-Infinity), v128.load(valid));
+@inline function masked(s: usize, valid: usize, first: i32, own: i32, c: v128): v128 {
+  const seen = v128.and(v128.load(valid), i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(own - first)));
+  return v128.bitselect(f32x4.mul(v128.load(s), c), f32x4.splat(<f32>-Infinity), seen);
 }
 
 /**
  * Softmax of a row over those of its first `own` keys that count; zeros from
- * there to n, and all zeros where none counts.
+ * there to n, and all zeros where none counts. Eight columns at a time, two
+ * sums, whatever n is.
  *
- * @param p f32[n]; may be s   @param s f32[n], unscaled   @param stats f32[2], written, or 0
+ * @param p f32[pad8(n)]; may be s   @param s f32[pad8(n)], unscaled   @param stats f32[2], written, or 0
  */
 function softmaxRow(p: usize, s: usize, valid: usize, stats: usize, own: i32, n: i32, scale: f32): void {
-  const c = f32x4.splat(scale), none = f32x4.splat(<f32>-Infinity);
-  let m = none, sum = f32x4.splat(0);
-  if (own > 0) {
-    const last = lastVector(own), lanes = lastLanes(own);
-    for (let j: usize = 0; j <= last; j += 16) {
-      let x = masked(s + j, valid + j, c);
-      if (j == last) x = v128.bitselect(x, none, lanes);
-      v128.store(p + j, x);
-      m = f32x4.pmax(m, x);
-    }
-    m = f32x4.pmax(m, v128.shuffle<f32>(m, m, 2, 3, 0, 1));
-    m = f32x4.pmax(m, v128.shuffle<f32>(m, m, 1, 0, 3, 2));
+  const c = f32x4.splat(scale), end = bytes(pad8(own));
+  let m = f32x4.splat(<f32>-Infinity), sum0 = f32x4.splat(0), sum1 = sum0;
+  for (let j = 0; j < own; j += 8) {
+    const at = bytes(j), x0 = masked(s + at, valid + at, j, own, c), x1 = masked(s + at + 16, valid + at + 16, j + 4, own, c);
+    v128.store(p + at, x0);
+    v128.store(p + at, x1, 16);
+    m = f32x4.pmax(m, f32x4.pmax(x0, x1));
   }
+  m = f32x4.pmax(m, v128.shuffle<f32>(m, m, 2, 3, 0, 1));
+  m = f32x4.pmax(m, v128.shuffle<f32>(m, m, 1, 0, 3, 2));
   const any = f32x4.extract_lane(m, 0) != <f32>-Infinity;
-  let from: usize = 0;
+  let inverse: f32 = 0;
   if (any) {
-    from = lastVector(own) + 16;
-    for (let j: usize = 0; j < from; j += 16) {
-      const e = expNonPositive(f32x4.sub(v128.load(p + j), m));
-      v128.store(p + j, e);
-      sum = f32x4.add(sum, e);
+    for (let j = p, last = p + end; j < last; j += 32) {
+      const e0 = expNonPositive(f32x4.sub(v128.load(j), m)), e1 = expNonPositive(f32x4.sub(v128.load(j, 16), m));
+      v128.store(j, e0);
+      v128.store(j, e1, 16);
+      sum0 = f32x4.add(sum0, e0); sum1 = f32x4.add(sum1, e1);
     }
+    inverse = 1 / sumLanes(f32x4.add(sum0, sum1));
+    for (let j = p, last = p + end; j < last; j += 16) v128.store(j, f32x4.mul(v128.load(j), f32x4.splat(inverse)));
   }
-  const inverse: f32 = any ? 1 / sumLanes(sum) : 0;
-  for (let j: usize = 0; j < from; j += 16) v128.store(p + j, f32x4.mul(v128.load(p + j), f32x4.splat(inverse)));
-  clearFrom(p, from, pad8(n));
+  clearFrom(p, any ? end : 0, pad8(n));
   if (stats) {
     store<f32>(stats, f32x4.extract_lane(m, 0));
     store<f32>(stats, inverse, 4);
@@ -254,17 +253,14 @@ function softmaxRow(p: usize, s: usize, valid: usize, stats: usize, own: i32, n:
 
 /** softmaxRow again, from its stats. */
 function weightsAgain(p: usize, s: usize, valid: usize, stats: usize, own: i32, n: i32, scale: f32): void {
-  const c = f32x4.splat(scale), none = f32x4.splat(<f32>-Infinity), m = v128.load32_splat(stats), inverse = v128.load32_splat(stats, 4);
-  let from: usize = 0;
-  if (load<f32>(stats, 4) != 0) {
-    const last = lastVector(own), lanes = lastLanes(own);
-    for (; from <= last; from += 16) {
-      let x = masked(s + from, valid + from, c);
-      if (from == last) x = v128.bitselect(x, none, lanes);
-      v128.store(p + from, f32x4.mul(expNonPositive(f32x4.sub(x, m)), inverse));
-    }
+  const c = f32x4.splat(scale), m = v128.load32_splat(stats), inverse = v128.load32_splat(stats, 4);
+  const any = load<f32>(stats, 4) != 0;
+  for (let j = 0; any && j < own; j += 8) {
+    const at = bytes(j), x0 = masked(s + at, valid + at, j, own, c), x1 = masked(s + at + 16, valid + at + 16, j + 4, own, c);
+    v128.store(p + at, f32x4.mul(expNonPositive(f32x4.sub(x0, m)), inverse));
+    v128.store(p + at, f32x4.mul(expNonPositive(f32x4.sub(x1, m)), inverse), 16);
   }
-  clearFrom(p, from, pad8(n));
+  clearFrom(p, any ? bytes(pad8(own)) : 0, pad8(n));
 }
 
 /**

@@ -146,6 +146,40 @@ export async function kernels(seconds: number): Promise<Row[]> {
       },
     );
   }
+  for (const [heads, D, T, B] of [
+    [4, 32, 50, 32],
+    [8, 64, 256, 2],
+    [1, 128, 1000, 1],
+  ]) {
+    const count = T * B * heads * D;
+    const sizes = [count, 2 * T * B * heads, count, count, count, 4, core.attentionBackwardScratch(T, D, D)];
+    const product = 2 * T * T * B * heads * D;
+    const label = `${heads} heads of ${D}, T=${T} B=${B}`;
+    const tail = [1, 0, B, heads, T, T, D, D, 0, 0, B * heads, 0] as const;
+    run(`attentionForward ${label}`, 2 * product, sizes, (y, stats, q, k, v, scale, scratch) =>
+      core.attentionForward(y, stats, q, k, v, scale, 0, 0, scratch, 0, ...tail),
+    );
+    run(
+      `attentionBackward ${label}`,
+      5 * product,
+      [...sizes, count, count, count],
+      (dy, stats, q, k, v, scale, scratch, dq, dk, dv) =>
+        core.attentionBackward(dq, dk, dv, 0, dy, stats, q, k, v, scale, 0, 0, scratch, 0, ...tail),
+    );
+  }
+  {
+    // A score is a tanh a column: 16 operations, of which two a multiply-add.
+    const [D, T, B] = [64, 50, 32];
+    const count = T * B * D;
+    const sizes = [count, 2 * T * B, count, count, count, D, core.attentionScratch(T, D, D)];
+    run(
+      `attentionForward additive, ${D} columns, T=${T} B=${B}`,
+      T * T * B * D * 18,
+      sizes,
+      (y, stats, q, k, v, w, scratch) =>
+        core.attentionForward(y, stats, q, k, v, w, 0, 0, scratch, 0, 1, 0, B, 1, T, T, D, D, 1, 0, B, 0),
+    );
+  }
   for (const name of ["tanh", "sigmoid"] as const)
     run(`${name} of 65536`, 0, [65536, 65536], (y, x) => core.activate(name === "tanh" ? 1 : 2, y, x, 65536, 0, 0));
   return rows;

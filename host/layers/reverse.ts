@@ -1,8 +1,8 @@
 import { ShapeError } from "../core/errors.ts";
 import { checkOptions } from "../core/options.ts";
-import { reversed } from "./recurrent.ts";
 import { type Layer, stepsOf } from "./layer.ts";
 import { checkName } from "./name.ts";
+import { reversed } from "./recurrent.ts";
 
 /**
  * The steps of a sequence from the last to the first, padding and masks with

@@ -32,7 +32,8 @@ export function cellSequence(
     const values = own(part);
     const n = gates * H;
     return (
-      values && Array.from({ length: values.length / n }, (_, r) => Array.from({ length: n }, (_, j) => values[r * n + j]))
+      values &&
+      Array.from({ length: values.length / n }, (_, r) => Array.from({ length: n }, (_, j) => values[r * n + j]))
     );
   };
   const activation = activations[config.activation as keyof typeof activations];

@@ -18,10 +18,10 @@ import {
   lightGru,
   masking,
   meanSquaredError,
-  multiHeadAttention,
-  pooling1d,
   mgu,
   minGru,
+  multiHeadAttention,
+  pooling1d,
   sequential,
 } from "../../../host/index.ts";
 import { layerFromConfig } from "../../../host/layers/index.ts";
