@@ -31,8 +31,8 @@ import {
   multiHeadAttention,
   multiply,
   pooling1d,
-  reverse,
   repeat,
+  reverse,
   sequential,
   subtract,
 } from "../../../host/index.ts";
