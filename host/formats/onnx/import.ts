@@ -116,7 +116,7 @@ async function build(graph: Graph, onnx: OnnxModel): Promise<Model> {
   try {
     for (const node of order) {
       const emitted = graph.nodes[node];
-      finish(emitted);
+      finish(emitted, graph.stepwise);
       const name = nameOf(emitted, taken);
       layers.push(layerFromConfig(emitted.type, name, emitted.config));
       for (const [own, tensor] of Object.entries(emitted.weights)) weights.set(`${name}.${own}`, tensor);
@@ -133,8 +133,8 @@ async function build(graph: Graph, onnx: OnnxModel): Promise<Model> {
 }
 
 /** Recurrent layers that nobody wants the outputs of give their last. */
-function finish({ reads, config, type }: Emitted): void {
-  if (!reads || reads.outputs) return;
+function finish({ reads, config, type }: Emitted, stepwise: boolean): void {
+  if (!reads || reads.outputs || stepwise) return;
   config.returnSequences = false;
   if (type !== "bidirectional") return;
   delete config.returnSequences;
@@ -167,7 +167,7 @@ function inputShape(graph: Graph, input: number): (number | null)[] {
       `${WHERE}: input ${shown(name)}: expected [batch, time, features] in some order, got ${axes.length} axes`,
     );
   const features = axes.find(({ role }) => role === "features")?.size ?? null;
-  return [...(steps ? [null] : []), ...(use === "tokens" ? [] : [features])];
+  return [...(steps || graph.stepwise ? [null] : []), ...(use === "tokens" ? [] : [features])];
 }
 
 function given({ name, shape }: Param, weights: ReadonlyMap<string, Tensor>): Float32Array {

@@ -32,16 +32,7 @@ function activate(graph: Graph, data: Data, activation: Json): Data {
     dense.config.activation = activation;
     return data;
   }
-  const read = graph.read(data);
-  const node =
-    graph.nodes.push({
-      type: "activation",
-      config: { activation },
-      inputs: [read],
-      weights: {},
-      name: graph.node.name || graph.node.outputs[0],
-    }) - 1;
-  return { ...data, node, state: undefined, features: data.features };
+  return graph.push("activation", { activation }, data);
 }
 
 function elementwise(activation: (graph: Graph) => Json): Operator {
@@ -254,8 +245,15 @@ function silu(graph: Graph, a: Data, b: Data): Data | undefined {
   ]) {
     const node = open(graph, gate, "activation");
     if (node?.config.activation !== "sigmoid" || node.inputs[0].node !== x.node) continue;
+    const dense = graph.nodes[x.node];
+    // The sums of a dense layer, read by this and its gate alone.
+    const name = graph.node.inputs[x === a ? 0 : 1];
+    if (dense?.type === "dense" && isLinear(dense.config) && graph.count(name) === 2) {
+      dense.config.activation = "silu";
+      return { ...x, exclusive: undefined };
+    }
     node.config.activation = "silu";
-    return { ...gate, exclusive: true };
+    return { ...gate, exclusive: undefined };
   }
   return undefined;
 }
@@ -397,6 +395,13 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
     whole: (a, b) => Math.trunc(a / b),
     scale: (v, dataFirst) => (dataFirst ? v.map((x) => 1 / x) : undefined),
   }),
+  Neg(graph) {
+    const value = graph.input(0);
+    if (value.kind === "floats") return graph.set(0, { ...value, data: negative(value.data) });
+    const data = withFeatures(graph, graph.data(0));
+    const { size } = graph.rows(data, graph.featuresAxis(data));
+    graph.set(0, affine(graph, data, size, new Float32Array(size).fill(-1)));
+  },
   Pow: arithmetic({ whole: (a, b) => a ** b }),
   Max: arithmetic({ whole: Math.max, layer: "maximum" }),
   Equal: arithmetic({ whole: (a, b) => Number(a === b) }),
@@ -454,16 +459,7 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
     const given = graph.node.attributes.get("ratio")?.f ?? (graph.optional(1) ? graph.floats(1).data[0] : 0.5);
     const rate = Math.min(Math.max(given, 0), 0.999);
     const rows = withFeatures(graph, data);
-    const read = graph.read(rows);
-    const node =
-      graph.nodes.push({
-        type: "dropout",
-        config: { rate },
-        inputs: [read],
-        weights: {},
-        name: graph.node.name || graph.node.outputs[0],
-      }) - 1;
-    graph.set(0, { ...rows, node, state: undefined });
+    graph.set(0, graph.push("dropout", { rate }, rows));
   },
   LayerNormalization: layerNormalization,
   ReduceMean: reduceMean,

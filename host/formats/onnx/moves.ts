@@ -231,14 +231,8 @@ function pick(graph: Graph, data: Data, axis: number, feature: number, at: reado
   });
   const fresh = data.features.map((f, i) => (i === feature ? new Axis(at.length, f.role) : f));
   const read = graph.read(data);
-  const node =
-    graph.nodes.push({
-      type: "dense",
-      config: { units: N, useBias: false },
-      inputs: [read],
-      weights: { kernel: { shape: [I, N], data: kernel } },
-      name: graph.node.name || graph.node.outputs[0],
-    }) - 1;
+  const weights = { kernel: { shape: [I, N], data: kernel } };
+  const node = graph.layer("dense", { units: N, useBias: false }, [read], weights);
   const kept = fresh.filter((_, i) => !(drop && i === feature));
   const replace = (a: Axis) => fresh[data.features.indexOf(a)] ?? a;
   return {
@@ -297,6 +291,25 @@ const range = (from: number, to: number, step: number): number[] => {
 /** Longest list of positions that a Slice makes. */
 const MOST = 2 ** 24;
 
+/** A Slice from the last step to the first, of data whose axis is time. */
+function reverses(
+  graph: Graph,
+  value: Value,
+  axis: number,
+  start: number,
+  end: number,
+  step: number,
+): Data | undefined {
+  if (value.kind !== "data" || step !== -1 || start !== -1 || end > -(2 ** 30)) return undefined;
+  const own = value.axes[axis];
+  if (own.length !== 1 || value.features.includes(own[0])) return undefined;
+  graph.assign(own[0], "time");
+  // What put outputs of a reversed GRU into the order of time is undone.
+  const before = value.exclusive ? graph.nodes[value.node] : undefined;
+  if (before?.type === "reverse") return { ...value, node: before.inputs[0].node };
+  return graph.push("reverse", {}, value);
+}
+
 function slice(graph: Graph): void {
   let value = graph.input(0);
   const starts = graph.ints("starts", 1);
@@ -309,6 +322,11 @@ function slice(graph: Graph): void {
     const axis = graph.axis(given, rank);
     const step = steps[i];
     if (!step) throw graph.damaged("a step of 0");
+    const reversed = reverses(graph, value, axis, starts[i], ends[i], step);
+    if (reversed) {
+      value = reversed;
+      return;
+    }
     value = choose(
       graph,
       value,
@@ -354,14 +372,8 @@ function gather(graph: Graph): void {
     graph.use(-1 - index.node, "tokens");
     const [tokens, units] = table.shape;
     const features = new Axis(units, "features");
-    const node =
-      graph.nodes.push({
-        type: "embedding",
-        config: { tokens, units },
-        inputs: [{ node: index.node }],
-        weights: { embeddings: { shape: [tokens, units], data: table.data } },
-        name: graph.node.name || graph.node.outputs[0],
-      }) - 1;
+    const weights = { embeddings: { shape: [tokens, units], data: table.data } };
+    const node = graph.layer("embedding", { tokens, units }, [{ node: index.node }], weights);
     graph.set(0, { kind: "data", node, axes: [...index.axes, single(features)], features: [features] });
     return;
   }

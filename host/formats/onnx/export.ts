@@ -1,0 +1,334 @@
+import { FormatError } from "../../core/errors.ts";
+import { flag } from "../../core/options.ts";
+import type { Tensor } from "../../core/tensor.ts";
+import type { Json } from "../../layers/layer.ts";
+import type { Model } from "../../stacks/model.ts";
+import type { Node } from "../../stacks/network.ts";
+import { toOnnxGru } from "../gates.ts";
+import { applyActivation, gruActivations } from "./functions.ts";
+import { type AttributeValue, initializer, node, type OnnxValue, TYPE, writeModel } from "./proto.ts";
+
+export interface OnnxExportOptions {
+  /** One step a run: inputs "x" [batch, features] and "<layer>_state", outputs "y" and "<layer>_state_out". Default false. */
+  streaming?: boolean;
+  /** An input "lengths" (int32, one a sequence) for right-padded sequences. Default false. */
+  lengths?: boolean;
+}
+
+/** A tensor of the graph. Sequences are [batch, time, features], or time first where a GRU has just made them. */
+interface Value {
+  readonly name: string;
+  readonly sequence: boolean;
+  readonly timeFirst: boolean;
+  readonly features: number;
+}
+
+const WHERE = "exportModel()";
+
+/** What layers write into: nodes and numbers of the graph. */
+export class Writer {
+  readonly parts: Uint8Array[] = [];
+  readonly inputs: OnnxValue[] = [];
+  readonly outputs: OnnxValue[] = [];
+  private readonly constants = new Map<string, string>();
+  private readonly names = new Set<string>();
+  /** The least that the operators used need: 17 brought LayerNormalization. */
+  opset = 17;
+
+  /** A name that nothing has yet. */
+  fresh(name: string): string {
+    let own = name;
+    for (let i = 1; this.names.has(own); i++) own = `${name}_${i}`;
+    this.names.add(own);
+    return own;
+  }
+
+  /** A node with one output, and the output's name. */
+  op(
+    type: string,
+    layer: string,
+    inputs: readonly string[],
+    attributes: Readonly<Record<string, AttributeValue>> = {},
+    output = this.fresh(`${layer}/${type}_output`),
+  ): string {
+    this.parts.push(node(type, this.fresh(`${layer}/${type}`), inputs, [output], attributes));
+    return output;
+  }
+
+  weight(name: string, { shape, data }: Tensor): string {
+    const own = this.fresh(name);
+    this.parts.push(initializer(own, shape, data));
+    return own;
+  }
+
+  /** Whole numbers, or one float; the same ones once. */
+  constant(value: readonly number[] | number): string {
+    const key = JSON.stringify([value, Array.isArray(value)]);
+    let name = this.constants.get(key);
+    if (!name) {
+      name = this.fresh(`constant_${this.constants.size}`);
+      this.constants.set(key, name);
+      this.parts.push(
+        typeof value === "number"
+          ? initializer(name, [], Float32Array.of(value))
+          : initializer(name, [value.length], value),
+      );
+    }
+    return name;
+  }
+}
+
+/**
+ * A model as an ONNX file, opset 17 or the least that its layers need. Input
+ * "x" is [batch, time, features] as `predict` takes it (int32 tokens [batch,
+ * time]), output "y" as it gives it.
+ *
+ * @throws FormatError for a layer that ONNX cannot hold
+ */
+export function toOnnx(model: Model, options: OnnxExportOptions = {}): Uint8Array<ArrayBuffer> {
+  const streaming = flag(WHERE, "streaming", options.streaming ?? false);
+  const lengths = flag(WHERE, "lengths", options.lengths ?? false);
+  const { nodes, topology } = model.network;
+  const writer = new Writer();
+  const weights = model.weights();
+  const [port] = model.network.inputs;
+  const tokens = port.type === "tokens";
+  const sequence = port.sequence && !streaming;
+  const axes = (value: { sequence: boolean }, ...more: number[]) => [
+    "batch",
+    ...(value.sequence ? ["time"] : []),
+    ...more,
+  ];
+  writer.inputs.push({
+    name: writer.fresh("x"),
+    type: tokens ? TYPE.int32 : TYPE.float,
+    shape: axes({ sequence }, ...(tokens ? [] : [port.features])),
+  });
+  if (lengths) {
+    if (!sequence) throw new FormatError(`${WHERE}: "lengths": the model's input has no time axis`);
+    writer.inputs.push({ name: writer.fresh("lengths"), type: TYPE.int32, shape: ["batch"] });
+  }
+  const values: Value[] = [];
+  const x: Value = { name: "x", sequence, timeFirst: false, features: tokens ? 0 : port.features };
+  for (const layer of nodes) {
+    const read = layer.inputs.map((i) => (i < 0 ? x : values[i]));
+    const own = (name: string): Tensor | undefined => weights[`${layer.name}.${name}`];
+    values.push(write({ writer, layer, own, streaming, lengths }, read));
+  }
+  const last = inOrder(writer, values[topology.output]);
+  const y = writer.op("Identity", "output", [last.name], {}, writer.fresh("y"));
+  writer.outputs.unshift({ name: y, type: TYPE.float, shape: axes(last, last.features) });
+  return writeModel("gruvy", writer.opset, writer.parts, writer.inputs, writer.outputs);
+}
+
+interface Context {
+  readonly writer: Writer;
+  readonly layer: Node;
+  /** A parameter of the layer. */
+  readonly own: (name: string) => Tensor | undefined;
+  readonly streaming: boolean;
+  readonly lengths: boolean;
+}
+
+function refused({ layer }: Context, what: string, instead: string): FormatError {
+  return new FormatError(`${WHERE}: layer "${layer.name}": ${what}, which ONNX cannot hold; ${instead}`);
+}
+
+function write(context: Context, inputs: readonly Value[]): Value {
+  const { type } = context.layer.layer;
+  if (!Object.hasOwn(LAYERS, type))
+    throw refused(context, `a ${type} layer`, `it can hold ${Object.keys(LAYERS).join(", ")}`);
+  return LAYERS[type](context, inputs);
+}
+
+/** Batch before time. */
+function inOrder(writer: Writer, value: Value): Value {
+  if (!value.timeFirst) return value;
+  return { ...value, name: writer.op("Transpose", value.name, [value.name], { perm: [1, 0, 2] }), timeFirst: false };
+}
+
+function activated({ writer, layer }: Context, name: string, activation: Json): string {
+  return applyActivation(writer, layer.name, name, activation, WHERE);
+}
+
+/** Every layer type that ONNX has operators for; a new one is a row here. */
+const LAYERS: Readonly<Record<string, (context: Context, inputs: readonly Value[]) => Value>> = {
+  gru(context, [x]) {
+    const { layer, own } = context;
+    return recurrent(context, x, layer.layer.config, [{ config: layer.layer.config, own, state: layer.name }]);
+  },
+
+  bidirectional(context, [x]) {
+    const { merge, layer, backwardLayer } = context.layer.layer.config as Readonly<Record<string, Json>> & {
+      layer: Wrapped;
+      backwardLayer: Wrapped | null;
+    };
+    const second = backwardLayer ?? layer;
+    if (layer.type !== "gru" || second.type !== "gru")
+      throw refused(context, `a bidirectional ${layer.type}`, "use bidirectional(gru(...))");
+    if (context.streaming) throw refused(context, "bidirectional in a streaming export", "it reads from the end too");
+    if (merge !== "concat") throw refused(context, `merge "${merge}"`, 'use merge "concat"');
+    const part = (prefix: string) => (name: string) => context.own(`${prefix}.${name}`);
+    return recurrent(context, x, layer.config, [
+      { config: layer.config, own: part("forward"), state: "" },
+      { config: second.config, own: part("backward"), state: "" },
+    ]);
+  },
+
+  dense(context, [x]) {
+    const { writer, layer, own } = context;
+    const { units, activation } = layer.layer.config;
+    const kernel = writer.weight(`${layer.name}.kernel`, own("kernel")!);
+    let y = writer.op("MatMul", layer.name, [x.name, kernel]);
+    const bias = own("bias");
+    if (bias) y = writer.op("Add", layer.name, [y, writer.weight(`${layer.name}.bias`, bias)]);
+    return { ...x, name: activated(context, y, activation), features: units as number };
+  },
+
+  activation: (context, [x]) => ({ ...x, name: activated(context, x.name, context.layer.layer.config.activation) }),
+
+  embedding(context, [x]) {
+    const { writer, layer, own } = context;
+    const { units, maskZero } = layer.layer.config;
+    if (maskZero) throw refused(context, "maskZero, a mask that may have holes", "pad on the right and use lengths");
+    const table = writer.weight(`${layer.name}.embeddings`, own("embeddings")!);
+    return { ...x, name: writer.op("Gather", layer.name, [table, x.name]), features: units as number };
+  },
+
+  dropout({ writer, layer }, [x]) {
+    const ratio = writer.constant(layer.layer.config.rate as number);
+    return { ...x, name: writer.op("Dropout", layer.name, [x.name, ratio]) };
+  },
+
+  layerNorm({ writer, layer, own }, [x]) {
+    const gamma = own("gamma") ?? { shape: [x.features], data: new Float32Array(x.features).fill(1) };
+    const beta = own("beta");
+    const inputs = [x.name, writer.weight(`${layer.name}.gamma`, gamma)];
+    if (beta) inputs.push(writer.weight(`${layer.name}.beta`, beta));
+    const epsilon = { float: layer.layer.config.epsilon as number };
+    return { ...x, name: writer.op("LayerNormalization", layer.name, inputs, { axis: -1, epsilon }) };
+  },
+
+  reverse(context, [x]) {
+    if (context.streaming) throw refused(context, "reverse in a streaming export", "it begins with the last step");
+    if (context.lengths) throw refused(context, "reverse with lengths", "export without lengths");
+    return backwards(context.writer, context.layer.name, x);
+  },
+};
+
+/** Steps from the last to the first. */
+function backwards(writer: Writer, layer: string, x: Value): Value {
+  // To before the first: further than any length from the end.
+  const [starts, ends, axes, steps] = [-1, -(2 ** 31), x.timeFirst ? 0 : 1, -1].map((n) => writer.constant([n]));
+  return { ...x, name: writer.op("Slice", layer, [x.name, starts, ends, axes, steps]) };
+}
+
+interface Wrapped {
+  readonly type: string;
+  readonly config: Readonly<Record<string, Json>>;
+}
+
+interface Direction {
+  readonly config: Readonly<Record<string, Json>>;
+  readonly own: (name: string) => Tensor | undefined;
+  /** Name of its state in a streaming export. */
+  readonly state: string;
+}
+
+/** One GRU node, of one direction or two. */
+function recurrent(
+  context: Context,
+  given: Value,
+  options: Readonly<Record<string, Json>>,
+  directions: readonly Direction[],
+): Value {
+  const { writer, layer, streaming, lengths } = context;
+  const [{ config }, second] = directions;
+  const D = directions.length;
+  const H = config.units as number;
+  for (const option of ["layerNorm", "zoneout"])
+    if (config[option]) throw refused(context, `a gru with ${option}`, "train without it");
+  if (second && (second.config.units !== H || second.config.resetAfter !== config.resetAfter))
+    throw refused(context, "directions of different units or reset forms", "make them the same");
+  const goBackwards = config.goBackwards === true;
+  const returnSequences = options.returnSequences === true;
+  if (goBackwards && streaming) throw refused(context, "goBackwards in a streaming export", "it reads from the end");
+  if (goBackwards && lengths && returnSequences)
+    throw refused(context, "sequences of goBackwards with lengths", "export without lengths");
+
+  // Time first, with a time axis of one where there is none.
+  let x = given.name;
+  if (streaming) x = writer.op("Unsqueeze", layer.name, [x, writer.constant([0])]);
+  else if (!given.timeFirst) x = writer.op("Transpose", layer.name, [x], { perm: [1, 0, 2] });
+
+  const parts = directions.map(({ own }) =>
+    toOnnxGru({ kernel: own("kernel")!, recurrentKernel: own("recurrentKernel")!, bias: own("bias") }),
+  );
+  const stacked = (tensors: readonly Tensor[]): Tensor => {
+    const data = new Float32Array(tensors.reduce((sum, t) => sum + t.data.length, 0));
+    let at = 0;
+    for (const t of tensors) {
+      data.set(t.data, at);
+      at += t.data.length;
+    }
+    return { shape: [tensors.length, ...tensors[0].shape], data };
+  };
+  const inputs = [
+    x,
+    writer.weight(`${layer.name}.W`, stacked(parts.map(({ W }) => W))),
+    writer.weight(`${layer.name}.R`, stacked(parts.map(({ R }) => R))),
+  ];
+  const biases = parts.some(({ B }) => B);
+  const none = (): Tensor => ({ shape: [6 * H], data: new Float32Array(6 * H) });
+  inputs.push(biases ? writer.weight(`${layer.name}.B`, stacked(parts.map(({ B }) => B ?? none()))) : "");
+  inputs.push(lengths ? "lengths" : "");
+  if (streaming) {
+    const state = writer.fresh(`${directions[0].state}_state`);
+    writer.inputs.push({ name: state, type: TYPE.float, shape: ["batch", H] });
+    inputs.push(writer.op("Unsqueeze", layer.name, [state, writer.constant([0])]));
+  }
+  while (inputs.at(-1) === "") inputs.pop();
+
+  const [y, last] = [writer.fresh(`${layer.name}/Y`), writer.fresh(`${layer.name}/Y_h`)];
+  const sequences = returnSequences && !streaming;
+  writer.parts.push(
+    node("GRU", writer.fresh(`${layer.name}/GRU`), inputs, sequences ? [y] : ["", last], {
+      hidden_size: H,
+      direction: D === 2 ? "bidirectional" : goBackwards ? "reverse" : "forward",
+      linear_before_reset: config.resetAfter ? 1 : 0,
+      ...gruActivations(
+        directions.flatMap((d) => [d.config.recurrentActivation, d.config.activation]),
+        (what, instead) => refused(context, what, instead),
+      ),
+    }),
+  );
+  const features = D * H;
+  if (streaming) {
+    const state = writer.op("Squeeze", layer.name, [last, writer.constant([0])]);
+    const out = writer.op("Identity", layer.name, [state], {}, writer.fresh(`${directions[0].state}_state_out`));
+    writer.outputs.push({ name: out, type: TYPE.float, shape: ["batch", H] });
+    return { name: state, sequence: false, timeFirst: false, features };
+  }
+  if (sequences) {
+    // [time, directions, batch, units]
+    const name =
+      D === 1
+        ? writer.op("Squeeze", layer.name, [y, writer.constant([1])])
+        : writer.op("Reshape", layer.name, [
+            writer.op("Transpose", layer.name, [y], { perm: [0, 2, 1, 3] }),
+            writer.constant([0, 0, features]),
+          ]);
+    const value: Value = { name, sequence: true, timeFirst: true, features };
+    // gruvy gives them in reading order.
+    return goBackwards ? backwards(writer, layer.name, value) : value;
+  }
+  // [directions, batch, units]
+  const name =
+    D === 1
+      ? writer.op("Squeeze", layer.name, [last, writer.constant([0])])
+      : writer.op("Reshape", layer.name, [
+          writer.op("Transpose", layer.name, [last], { perm: [1, 0, 2] }),
+          writer.constant([0, features]),
+        ]);
+  return { name, sequence: false, timeFirst: false, features };
+}

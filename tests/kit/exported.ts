@@ -1,0 +1,156 @@
+import {
+  activation,
+  bidirectional,
+  dense,
+  dropout,
+  embedding,
+  gru,
+  type Layer,
+  layerNorm,
+  type Model,
+  reverse,
+  type SequentialOptions,
+  sequential,
+} from "../../host/index.ts";
+
+/** Models that other programs can hold, for round trips and for running them there. */
+export interface Exported {
+  readonly name: string;
+  readonly layers: () => Layer[];
+  readonly options: SequentialOptions;
+  /** Tokens that the model reads; absent: numbers. */
+  readonly tokens?: number;
+  /** It can run step by step. */
+  readonly streams?: boolean;
+}
+
+const sequences = { returnSequences: true, biasInitializer: "randomNormal" } as const;
+const last = { biasInitializer: "randomNormal" } as const;
+const shape: SequentialOptions = { inputShape: [null, 3], seed: 7 };
+
+export const EXPORTED: readonly Exported[] = [
+  { name: "gru", layers: () => [gru(5, last)], options: shape, streams: true },
+  { name: "gru, sequences", layers: () => [gru(5, sequences)], options: shape, streams: true },
+  {
+    name: "gru without bias",
+    layers: () => [gru(5, { useBias: false }), dense(2, { useBias: false })],
+    options: shape,
+    streams: true,
+  },
+  { name: "reset before", layers: () => [gru(5, { ...sequences, resetAfter: false })], options: shape, streams: true },
+  {
+    name: "stack with head",
+    layers: () => [gru(5, sequences), dropout(0.25), gru(4, last), dense(3, { activation: "softmax" })],
+    options: shape,
+    streams: true,
+  },
+  {
+    name: "tokens, layerNorm, logSoftmax",
+    layers: () => [
+      embedding(7, 4),
+      gru(5, sequences),
+      layerNorm({ epsilon: 1e-3 }),
+      dense(3, { activation: "logSoftmax" }),
+    ],
+    options: { inputShape: [null], seed: 7 },
+    tokens: 7,
+    streams: true,
+  },
+  {
+    name: "bidirectional",
+    layers: () => [bidirectional(gru(3, sequences)), bidirectional(gru(4, last)), dense(2)],
+    options: shape,
+  },
+  { name: "goBackwards", layers: () => [gru(5, { ...last, goBackwards: true }), dense(2)], options: shape },
+  {
+    name: "goBackwards, sequences",
+    layers: () => [gru(5, { ...sequences, goBackwards: true }), dense(2)],
+    options: shape,
+  },
+  {
+    name: "goBackwards, in time",
+    layers: () => [gru(5, { ...sequences, goBackwards: true }), reverse(), dense(2)],
+    options: shape,
+  },
+  {
+    name: "hard gates, relu",
+    layers: () => [gru(5, { ...sequences, recurrentActivation: "hardSigmoid", activation: "relu" })],
+    options: shape,
+    streams: true,
+  },
+  {
+    name: "hard gates of Keras 2, reset before",
+    layers: () => [
+      gru(5, {
+        ...last,
+        recurrentActivation: "hardSigmoid02",
+        activation: { name: "elu", alpha: 0.8 },
+        resetAfter: false,
+      }),
+    ],
+    options: shape,
+    streams: true,
+  },
+  {
+    name: "clipped gates",
+    layers: () => [
+      gru(5, {
+        ...last,
+        recurrentActivation: { name: "clippedSigmoid", alpha: 0.5 },
+        activation: { name: "clippedTanh", alpha: 0.5 },
+      }),
+    ],
+    options: shape,
+    streams: true,
+  },
+  ...(
+    [
+      "tanh",
+      "sigmoid",
+      "relu",
+      "leakyRelu",
+      "elu",
+      "selu",
+      "gelu",
+      "silu",
+      "softplus",
+      "softsign",
+      "hardtanh",
+      "hardSigmoid",
+      "hardSigmoid02",
+      "thresholdedRelu",
+      "logSoftmax",
+    ] as const
+  ).map(
+    (of): Exported => ({
+      name: `${of} in a dense layer, after a gru`,
+      layers: () => [gru(4, last), dense(6, { activation: of, biasInitializer: "randomNormal" })],
+      options: shape,
+      streams: true,
+    }),
+  ),
+  {
+    name: "activations as layers",
+    layers: () => [
+      gru(4, sequences),
+      activation("leakyRelu"),
+      activation({ name: "hardtanh", alpha: -0.2, beta: 0.3 }),
+      gru(2),
+    ],
+    options: shape,
+    streams: true,
+  },
+];
+
+/** Those whose layers come back as others that compute the same: ONNX has no operator for their activation. */
+export const REWRITTEN: readonly Exported[] = (
+  ["logSigmoid", "affine", "scaledTanh", "clippedTanh", "clippedSigmoid"] as const
+).map((of) => ({
+  name: `${of} in a dense layer`,
+  layers: () => [gru(4, last), dense(6, { activation: of })],
+  options: shape,
+}));
+
+export function make({ layers, options }: Exported): Promise<Model> {
+  return sequential(layers(), options);
+}
