@@ -11,8 +11,14 @@ import type { Quantization, Weights } from "../stacks/network.ts";
 import { assemble } from "../stacks/sequential.ts";
 import type { Progress } from "../training/trainer.ts";
 import { LARGEST_HALF, toHalf } from "./half.ts";
-import { readSafetensors, type StoredTensor, type WritableTensor, writeSafetensors } from "./safetensors.ts";
-import { type ModelSource, readSource } from "./source.ts";
+import {
+  isSafetensors,
+  readSafetensors,
+  type StoredTensor,
+  type WritableTensor,
+  writeSafetensors,
+} from "./safetensors.ts";
+import { isSource, type ModelFiles, type ModelSource, readSource } from "./source.ts";
 
 /**
  * Our own file: safetensors with the parameters under their names in Keras
@@ -119,14 +125,19 @@ export async function save(model: Model, path: string | URL, options: SaveOption
 }
 
 /**
- * A model from a file that `save` wrote.
+ * A model from a file that `save` wrote, or of another program: Keras (.h5,
+ * .keras), TensorFlow.js (model.json), ONNX. The content tells which.
  *
  * @example const model = await loadModel("digits.safetensors")
- * @param source path, URL, bytes, Response, File or Blob
+ * @param source path, URL, bytes, Response, File or Blob; several files as a record of their names
  * @throws FormatError for a file that is damaged, hostile, or of another kind; nothing is left behind
  */
-export async function loadModel(source: ModelSource): Promise<Model> {
-  const bytes = await readSource(source, "loadModel()");
+export async function loadModel(source: ModelSource | ModelFiles): Promise<Model> {
+  const bytes = isSource(source) ? await readSource(source, "loadModel()") : undefined;
+  if (!bytes || !isSafetensors(bytes)) {
+    const { importModel } = await import("./index.ts");
+    return importModel(source, bytes);
+  }
   const { tensors, metadata } = readSafetensors(bytes, "loadModel()");
   const text = metadata.get("gruvy");
   if (text === undefined)
