@@ -5,6 +5,8 @@ import { layerFromConfig } from "../../layers/index.ts";
 import type { Layer, Param } from "../../layers/layer.ts";
 import type { Model } from "../../stacks/model.ts";
 import { assemble } from "../../stacks/sequential.ts";
+import type { SourceFile } from "../import.ts";
+import { beside, readSource } from "../source.ts";
 import { type Emitted, Graph } from "./graph.ts";
 import { OPERATORS } from "./layers.ts";
 import { External, type OnnxModel, readModel } from "./proto.ts";
@@ -15,28 +17,24 @@ const WHERE = "loadModel()";
 /** Layers that a model may have. */
 const MOST_NODES = 100_000;
 
-/** Whether bytes begin as an ONNX file does: the IR version, a number below 128, then a field that a model has. */
-export function isOnnx(bytes: Uint8Array): boolean {
-  const tags = [0x12, 0x1a, 0x22, 0x28, 0x32, 0x3a, 0x42, 0x72];
-  return bytes.length > 4 && bytes[0] === 8 && bytes[1] > 0 && bytes[1] < 64 && tags.includes(bytes[2]);
-}
-
 /**
  * A model from an ONNX file. Rows are [batch, time, features] here, whatever
  * order the graph has. Inputs that are lengths or states of recurrent layers
  * are `lengths` and `initialState` of `predict`; outputs that are final states
  * beside others are the model's states.
  *
- * @param other the bytes of another file that the model names, for data outside of it
+ * @param file its bytes, and where it came from: data of tensors may stand in files beside it
  * @throws FormatError for damaged files, and for operators that gruvy has no layer for, by node
  */
-export async function importOnnx(bytes: Uint8Array, other?: (location: string) => Promise<Uint8Array>): Promise<Model> {
+export async function importOnnx({ bytes, place }: SourceFile): Promise<Model> {
   const external = new External();
   const onnx = readModel(bytes, WHERE, external);
-  for (const location of external.locations) {
-    // A name alone: a file cannot reach for others on the machine that reads it.
-    if (!other || /^([/\\]|[a-z]+:)|(^|[/\\])\.\.([/\\]|$)/i.test(location)) continue;
-    external.files.set(location, await other(location));
+  for (const path of external.locations) {
+    if (place === undefined)
+      throw new FormatError(
+        `${WHERE}: data of tensors is in the file ${shown(path)}; load the model by its path or URL`,
+      );
+    external.files.set(path, await readSource(beside(place, path, WHERE), WHERE));
   }
   const graph = read(onnx);
   return build(graph, onnx);

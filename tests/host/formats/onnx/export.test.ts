@@ -1,8 +1,16 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { toOnnx } from "../../../../host/formats/onnx/export.ts";
-import { importOnnx } from "../../../../host/formats/onnx/import.ts";
-import { embedding, FormatError, gru, type Model, masking, sequential, type Tensor } from "../../../../host/index.ts";
+import {
+  embedding,
+  FormatError,
+  gru,
+  loadModel,
+  type Model,
+  masking,
+  sequential,
+  type Tensor,
+} from "../../../../host/index.ts";
 import { close } from "../../../kit/core.ts";
 import { EXPORTED, make, REWRITTEN } from "../../../kit/exported.ts";
 import { randomLabels, randomTensor, refuses, sameTensor, sameTensors } from "../../../kit/models.ts";
@@ -13,7 +21,7 @@ const inputOf = (tokens: number | undefined): Tensor | Tensor<Int32Array> =>
 for (const one of EXPORTED)
   test(`${one.name}: to ONNX and back, weights and outputs to the bit`, async () => {
     const model = await make(one);
-    const again = await importOnnx(toOnnx(model));
+    const again = await loadModel(toOnnx(model));
     const x = inputOf(one.tokens);
     sameTensors(again.weights(), model.weights(), "weights");
     sameTensor((await again.predict(x)) as Tensor, (await model.predict(x)) as Tensor, "outputs");
@@ -24,7 +32,7 @@ for (const one of EXPORTED)
 for (const one of REWRITTEN)
   test(`${one.name}: to ONNX and back, the same function`, async () => {
     const model = await make(one);
-    const again = await importOnnx(toOnnx(model));
+    const again = await loadModel(toOnnx(model));
     const x = inputOf(one.tokens);
     const expected = (await model.predict(x)) as Tensor;
     close(((await again.predict(x)) as Tensor).data, expected.data, 1e-6, "outputs");
@@ -35,7 +43,7 @@ for (const one of REWRITTEN)
 for (const one of EXPORTED.filter(({ streams }) => streams))
   test(`${one.name}: the streaming form comes back as the model over sequences`, async () => {
     const model = await make(one);
-    const again = await importOnnx(toOnnx(model, { streaming: true }));
+    const again = await loadModel(toOnnx(model, { streaming: true }));
     sameTensors(again.weights(), model.weights(), "weights");
     const [frames, other]: Float32Array[][] = [model, again].map((m: Model) => {
       const stream = m.stream();
@@ -50,7 +58,7 @@ for (const one of EXPORTED.filter(({ streams }) => streams))
 
 test("lengths come as an input, and go into a model that takes them", async () => {
   const model = await sequential([gru(4, { returnSequences: true }), gru(3)], { inputShape: [null, 3], seed: 2 });
-  const again = await importOnnx(toOnnx(model, { lengths: true }));
+  const again = await loadModel(toOnnx(model, { lengths: true }));
   const x = randomTensor([3, 5, 3], 1);
   const lengths = [5, 2, 4];
   sameTensor(
