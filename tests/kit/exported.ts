@@ -1,6 +1,7 @@
 import {
   activation,
   bidirectional,
+  conv1d,
   dense,
   dropout,
   embedding,
@@ -8,6 +9,7 @@ import {
   type Layer,
   layerNorm,
   type Model,
+  pooling1d,
   reverse,
   type SequentialOptions,
   sequential,
@@ -72,6 +74,40 @@ export const EXPORTED: readonly Exported[] = [
     layers: () => [gru(5, { ...sequences, goBackwards: true }), reverse(), dense(2)],
     options: shape,
   },
+  ...(["valid", "same", "causal"] as const).flatMap((padding) =>
+    ([1, 2] as const).map(
+      (strides): Exported => ({
+        name: `conv1d, ${padding}, strides ${strides}`,
+        layers: () => [
+          conv1d(6, 3, { padding, strides, activation: "relu", biasInitializer: "randomNormal" }),
+          gru(4, last),
+        ],
+        options: shape,
+      }),
+    ),
+  ),
+  {
+    name: "conv1d of 2, same, dilation",
+    layers: () => [conv1d(4, 2, { padding: "same", dilation: 2 }), conv1d(4, 1, { useBias: false }), gru(4, last)],
+    options: shape,
+  },
+  ...(["max", "mean"] as const).flatMap((kind): Exported[] => [
+    {
+      name: `${kind} of all steps`,
+      layers: () => [gru(4, sequences), pooling1d({ kind, global: true }), dense(2)],
+      options: shape,
+    },
+    {
+      name: `${kind} of two steps`,
+      layers: () => [gru(4, sequences), pooling1d({ kind, size: 2 }), gru(2)],
+      options: shape,
+    },
+    {
+      name: `${kind} of three steps, same`,
+      layers: () => [gru(4, sequences), pooling1d({ kind, size: 3, strides: 2, padding: "same" }), gru(2)],
+      options: shape,
+    },
+  ]),
   {
     name: "hard gates, relu",
     layers: () => [gru(5, { ...sequences, recurrentActivation: "hardSigmoid", activation: "relu" })],

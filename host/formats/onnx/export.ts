@@ -209,12 +209,76 @@ const LAYERS: Readonly<Record<string, (context: Context, inputs: readonly Value[
     return { ...x, name: writer.op("LayerNormalization", layer.name, inputs, { axis: -1, epsilon }) };
   },
 
+  conv1d(context, [given]) {
+    const { writer, layer, own } = context;
+    const { filters, kernelSize, padding, strides, dilation, activation } = layer.layer.config as Record<
+      string,
+      Json
+    > & {
+      filters: number;
+      kernelSize: number;
+      dilation: number;
+      strides: number;
+    };
+    const { shape, data } = own("kernel")!;
+    // [steps, features, filters] to [filters, features, steps].
+    const [size, features] = shape;
+    const kernel = new Float32Array(data.length);
+    for (let k = 0; k < size; k++)
+      for (let i = 0; i < features; i++)
+        for (let n = 0; n < filters; n++)
+          kernel[(n * features + i) * size + k] = data[(k * features + i) * filters + n];
+    const inputs = [writer.weight(`${layer.name}.W`, { shape: [filters, features, size], data: kernel })];
+    const bias = own("bias");
+    if (bias) inputs.push(writer.weight(`${layer.name}.bias`, bias));
+    const total = (kernelSize - 1) * dilation;
+    const pads: Record<string, AttributeValue> =
+      padding === "same" && strides > 1
+        ? { auto_pad: "SAME_UPPER" }
+        : {
+            pads: padding === "causal" ? [total, 0] : padding === "same" ? [total >> 1, total - (total >> 1)] : [0, 0],
+          };
+    const options = { kernel_shape: [kernelSize], strides: [strides], dilations: [dilation], ...pads };
+    const y = featuresFirst(context, given, "Conv", inputs, options, filters);
+    return { ...y, name: activated(context, y.name, activation) };
+  },
+
+  pooling1d(context, [given]) {
+    const { kind, global, size, strides, padding } = context.layer.layer.config;
+    if (global) {
+      const pooled = featuresFirst(context, given, kind === "max" ? "GlobalMaxPool" : "GlobalAveragePool", [], {});
+      const name = context.writer.op("Squeeze", context.layer.name, [pooled.name, context.writer.constant([1])]);
+      return { ...pooled, name, sequence: false };
+    }
+    const pads: Record<string, AttributeValue> = padding === "same" ? { auto_pad: "SAME_UPPER" } : {};
+    const options = { kernel_shape: [size as number], strides: [strides as number], ...pads };
+    return featuresFirst(context, given, kind === "max" ? "MaxPool" : "AveragePool", [], options);
+  },
+
   reverse(context, [x]) {
     if (context.streaming) throw refused(context, "reverse in a streaming export", "it begins with the last step");
     if (context.lengths) throw refused(context, "reverse with lengths", "export without lengths");
     return backwards(context.writer, context.layer.name, x);
   },
 };
+
+/** An operator with windows over time, which reads [batch, features, time]. */
+function featuresFirst(
+  context: Context,
+  given: Value,
+  type: string,
+  inputs: readonly string[],
+  attributes: Readonly<Record<string, AttributeValue>>,
+  features = given.features,
+): Value {
+  const { writer, layer, streaming, lengths } = context;
+  if (streaming) throw refused(context, "windows over time in a streaming export", "export whole sequences");
+  if (lengths) throw refused(context, "windows over padded sequences", "export without lengths");
+  const x = inOrder(writer, given);
+  const first = writer.op("Transpose", layer.name, [x.name], { perm: [0, 2, 1] });
+  const y = writer.op(type, layer.name, [first, ...inputs], attributes);
+  return { ...x, name: writer.op("Transpose", layer.name, [y], { perm: [0, 2, 1] }), features };
+}
 
 /** Steps from the last to the first. */
 function backwards(writer: Writer, layer: string, x: Value): Value {
