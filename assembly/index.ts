@@ -33,7 +33,8 @@ export { attentionGradients, attentionGradientsScratch, attentionProject } from 
 export { embedding, embeddingBackward } from "./embedding";
 export { randomWords } from "./random";
 export { dropout, dropoutMask } from "./dropout";
-export { maskRows, maskRowsBackward, maskTokens } from "./mask";
+export { maskAnd, maskRows, maskRowsBackward, maskTokens } from "./mask";
+export { merge, mergeBackward, putColumns, takeColumns } from "./merge";
 export { crossEntropyLogits, crossEntropyProbabilities } from "./cross-entropy";
 export { binaryCrossEntropyLogits, binaryCrossEntropyProbabilities } from "./binary-cross-entropy";
 export { regressionLoss } from "./regression";

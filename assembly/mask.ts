@@ -39,3 +39,8 @@ export function maskTokens(mask: usize, tokens: usize, given: usize, rows: i32):
   for (let i: usize = 0, end = bytes(rows); i < end; i += 4)
     store<i32>(mask + i, load<i32>(tokens + i) != 0 && (!given || load<i32>(given + i) != 0) ? 1 : 0);
 }
+
+/** A step counts when it does in both. */
+export function maskAnd(mask: usize, a: usize, b: usize, rows: i32): void {
+  for (let i: usize = 0, end = bytes(rows); i < end; i += 4) store<i32>(mask + i, load<i32>(a + i) & load<i32>(b + i));
+}

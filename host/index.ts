@@ -1,7 +1,7 @@
 // Settings
 
 // Data
-export type { BatchLike } from "./batches/examples.ts";
+export type { BatchLike, Each } from "./batches/examples.ts";
 export { oneHot } from "./batches/one-hot.ts";
 export { padSequences } from "./batches/pad.ts";
 export type { PaddedLabels, Targets } from "./batches/sequences.ts";
@@ -21,6 +21,8 @@ export { activation } from "./layers/activation.ts";
 export type { Activation, ActivationName } from "./layers/activations.ts";
 export { type AttentionOptions, attention } from "./layers/attention.ts";
 export { type BidirectionalOptions, bidirectional } from "./layers/bidirectional.ts";
+export type { CallableLayer, CallOptions, GraphNode } from "./layers/callable.ts";
+export { type ConcatenateOptions, concatenate } from "./layers/concatenate.ts";
 export { type Conv1dOptions, conv1d } from "./layers/conv1d.ts";
 export { type DenseOptions, dense } from "./layers/dense.ts";
 export { dropout } from "./layers/dropout.ts";
@@ -47,12 +49,12 @@ export type { Layer } from "./layers/layer.ts";
 export { type LayerNormOptions, layerNorm } from "./layers/layer-norm.ts";
 export { type LightGruOptions, lightGru, type MinGruOptions, mgu, minGru } from "./layers/light-gru.ts";
 export { masking } from "./layers/masking.ts";
+export { add, average, type MergeOptions, maximum, multiply, subtract } from "./layers/merge.ts";
 export { type MultiHeadAttentionOptions, multiHeadAttention } from "./layers/multi-head-attention.ts";
 
 export { type Pooling1dOptions, pooling1d } from "./layers/pooling1d.ts";
-
+export { repeat } from "./layers/repeat.ts";
 export { reverse } from "./layers/reverse.ts";
-
 export { type BinaryCrossEntropyOptions, binaryCrossentropy } from "./losses/binary-cross-entropy.ts";
 export {
   type CrossEntropyOptions,
@@ -95,6 +97,7 @@ export {
 } from "./optimizers/schedules.ts";
 export { type SgdOptions, sgd } from "./optimizers/sgd.ts";
 export type { Gradients } from "./stacks/gradients.ts";
+export { type GraphOptions, graph, type InputOptions, input, type Nodes, type OutputsOf } from "./stacks/graph.ts";
 export type {
   CompileOptions,
   Cotangents,

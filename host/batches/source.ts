@@ -2,7 +2,15 @@ import { OptionError, ShapeError } from "../core/errors.ts";
 import { shown } from "../core/options.ts";
 import type { TensorLike } from "../core/tensor.ts";
 import { isTensor } from "../core/tensor.ts";
-import { type BatchLike, checkBatch, checkExamples, type Door, type Examples, type Extras } from "./examples.ts";
+import {
+  type BatchLike,
+  checkBatch,
+  checkExamples,
+  type Door,
+  type Each,
+  type Examples,
+  type Extras,
+} from "./examples.ts";
 import type { Targets } from "./sequences.ts";
 
 /**
@@ -61,8 +69,8 @@ export function checkBeside(where: string, beside: Extras & { y?: unknown }): vo
 export function batches(
   where: string,
   door: Door,
-  x: TensorLike | BatchSource,
-  y: Targets | undefined,
+  x: Each<TensorLike> | BatchSource,
+  y: Each<Targets> | undefined,
   extras: Extras,
   batchSize: number,
 ): Iterable<Batch> | AsyncIterable<Batch> {

@@ -2,14 +2,17 @@ import { FormatError, GruvyError, OptionError, StateError } from "../core/errors
 import { checkOptions, flag, oneOf, shown } from "../core/options.ts";
 import { shapeText, type Tensor } from "../core/tensor.ts";
 import { getEngine } from "../core/wasm.ts";
+import { callable, GraphNode, type WithStates } from "../layers/callable.ts";
 import { layerFromConfig } from "../layers/index.ts";
-import type { Json, Param } from "../layers/layer.ts";
+import type { Json, Layer, Param } from "../layers/layer.ts";
 import type { Metric } from "../metrics/metric.ts";
 import { resolveMetric } from "../metrics/resolve.ts";
-import type { Architecture, Model } from "../stacks/model.ts";
+import { assembleGraph, type GraphConfig, type InputOptions, input } from "../stacks/graph.ts";
+import type { Architecture, CompileOptions, Model } from "../stacks/model.ts";
 import type { Quantization, Weights } from "../stacks/network.ts";
 import { assemble } from "../stacks/sequential.ts";
-import type { Progress } from "../training/trainer.ts";
+import { goalOptions } from "../training/goals.ts";
+import type { Progress, Trainer } from "../training/trainer.ts";
 import { LARGEST_HALF, toHalf } from "./half.ts";
 import {
   isSafetensors,
@@ -39,20 +42,25 @@ export interface SaveOptions {
 /** Version of the JSON, raised when an older reader could not make sense of it. */
 const FORMAT = 1;
 
+/** Layers, and calls of layers, that a file may have. */
+const MOST_LAYERS = 10_000;
+
 interface Header {
   readonly format: number;
   readonly architecture: Architecture;
+  /** Losses, weights and metrics: of the only output, or by output's name. */
   readonly compile?: {
-    readonly loss: { readonly name: string; readonly config: object };
+    readonly loss: object;
+    readonly lossWeights?: object;
     readonly optimizer: { readonly name: string; readonly config: object };
-    readonly metrics: readonly { readonly name: string; readonly options: object }[];
+    readonly metrics: object;
   };
   readonly quantization?: Quantization;
   readonly training?: { readonly progress: Progress; readonly callbacks: Readonly<Record<string, Json>> };
 }
 
 /** The bytes of a saved model. */
-export function toBytes(model: Model, options: SaveOptions = {}): Uint8Array<ArrayBuffer> {
+export function toBytes(model: Model<unknown>, options: SaveOptions = {}): Uint8Array<ArrayBuffer> {
   checkOptions("save()", options, ["training", "precision"]);
   const precision = oneOf("save()", "precision", options.precision ?? "float32", ["float32", "float16"]);
   const training = flag("save()", "training", options.training ?? false);
@@ -84,16 +92,31 @@ export function toBytes(model: Model, options: SaveOptions = {}): Uint8Array<Arr
     format: FORMAT,
     architecture: model.architecture,
     ...(network.quantization && { quantization: network.quantization }),
-    ...(trainer && {
-      compile: {
-        loss: { name: trainer.loss.name, config: trainer.loss.config },
-        optimizer: { name: trainer.optimizer.name, config: trainer.optimizer.config },
-        metrics: trainer.metrics.filter(isBuiltIn).map(({ name, options: own }) => ({ name, options: own })),
-      },
-    }),
+    ...(trainer && { compile: compileOptions(trainer) }),
     ...(training && trainer && { training: { progress: trainer.progress, callbacks } }),
   };
   return writeSafetensors(tensors, { gruvy: JSON.stringify(header), format: "gruvy" }) as Uint8Array<ArrayBuffer>;
+}
+
+function compileOptions({ goals, optimizer, network }: Trainer): NonNullable<Header["compile"]> {
+  const { loss, lossWeights, metrics } = goalOptions(goals, network.outputs);
+  const saved = {
+    loss: mapValues(loss, ({ name, config }) => ({ name, config })),
+    lossWeights,
+    metrics: mapValues(metrics, (list) => list.filter(isBuiltIn).map(({ name, options }) => ({ name, options }))),
+  };
+  const only = network.outputs.length === 1 ? network.outputs[0].name : undefined;
+  const weighted = only === undefined || lossWeights[only] !== 1;
+  return {
+    loss: only === undefined ? saved.loss : saved.loss[only],
+    ...(weighted && { lossWeights: saved.lossWeights }),
+    optimizer: { name: optimizer.name, config: optimizer.config },
+    metrics: only === undefined ? saved.metrics : saved.metrics[only],
+  };
+}
+
+function mapValues<A, B>(record: Record<string, A>, change: (value: A) => B): Record<string, B> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, change(value)]));
 }
 
 /** @throws OptionError for numbers that f16 has no room for */
@@ -116,7 +139,7 @@ function isBuiltIn({ name, options }: Metric<unknown>): boolean {
 }
 
 /** Writes the file at `path`, all or nothing. */
-export async function save(model: Model, path: string | URL, options: SaveOptions): Promise<void> {
+export async function save(model: Model<unknown>, path: string | URL, options: SaveOptions): Promise<void> {
   if (!(path instanceof URL) && (typeof path !== "string" || !path))
     throw new OptionError(`save(): expected a path, got ${shown(path)}`);
   const bytes = toBytes(model, options);
@@ -130,13 +153,15 @@ export async function save(model: Model, path: string | URL, options: SaveOption
  *
  * @example const model = await loadModel("digits.safetensors")
  * @param source path, URL, bytes, Response, File or Blob; several files as a record of their names
+ * @returns a model whose `predict` gives what that of the saved one did; for several outputs say which:
+ *          `loadModel<{ tags: Tensor; next: Tensor }>(path)`
  * @throws FormatError for a file that is damaged, hostile, or of another kind; nothing is left behind
  */
-export async function loadModel(source: ModelSource | ModelFiles): Promise<Model> {
+export async function loadModel<Outputs = Tensor>(source: ModelSource | ModelFiles): Promise<Model<Outputs>> {
   const bytes = isSource(source) ? await readSource(source, "loadModel()") : undefined;
   if (!bytes || !isSafetensors(bytes)) {
     const { importModel } = await import("./index.ts");
-    return importModel(source, bytes);
+    return (await importModel(source, bytes)) as Model<Outputs>;
   }
   const { tensors, metadata } = readSafetensors(bytes, "loadModel()");
   const text = metadata.get("gruvy");
@@ -159,7 +184,7 @@ export async function loadModel(source: ModelSource | ModelFiles): Promise<Model
     if (header.training && header.quantization)
       throw new FormatError("loadModel(): the training state of a quantised model, which cannot train");
     if (header.training) restoreTraining(model, header.training, tensors);
-    return model;
+    return model as Model<Outputs>;
   } catch (error) {
     model.dispose();
     if (error instanceof FormatError || !(error instanceof GruvyError)) throw error;
@@ -220,31 +245,65 @@ async function checkQuantization(value: unknown): Promise<Quantization> {
   return { precision: "int8", activationBits: bits, ranges: Object.fromEntries(ranges) as Record<string, number> };
 }
 
-async function build({ kind, config }: Architecture, weights: Weights): Promise<Model> {
-  if (kind !== "sequential" || !isRecord(config))
-    throw new FormatError('loadModel(): the architecture is not "sequential"');
+async function build({ kind, config }: Architecture, weights: Weights): Promise<Model<unknown>> {
+  if ((kind !== "sequential" && kind !== "graph") || !isRecord(config))
+    throw new FormatError('loadModel(): the architecture is neither "sequential" nor "graph"');
   const { layers, inputShape, seed } = config as { layers?: unknown; inputShape?: unknown; seed?: unknown };
-  if (!Array.isArray(layers) || layers.length === 0 || layers.length > 10_000)
+  if (!Array.isArray(layers) || layers.length === 0 || layers.length > MOST_LAYERS)
     throw new FormatError("loadModel(): the architecture has no list of layers");
   try {
-    return await assemble(
-      layers.map((layer: unknown) => {
-        if (
-          !isRecord(layer) ||
-          typeof layer.type !== "string" ||
-          typeof layer.name !== "string" ||
-          !isRecord(layer.config)
-        )
-          throw new FormatError("loadModel(): a layer without type, name and config");
-        return layerFromConfig(layer.type, layer.name, layer.config);
-      }),
-      { inputShape: inputShape as (number | null)[], seed: seed as number },
-      weights,
-    );
+    const made = layers.map((layer: unknown) => {
+      if (
+        !isRecord(layer) ||
+        typeof layer.type !== "string" ||
+        typeof layer.name !== "string" ||
+        !isRecord(layer.config)
+      )
+        throw new FormatError("loadModel(): a layer without type, name and config");
+      return layerFromConfig(layer.type, layer.name, layer.config);
+    });
+    if (kind === "graph") return await buildGraph(config as unknown as GraphConfig, made, weights);
+    return await assemble(made, { inputShape: inputShape as (number | null)[], seed: seed as number }, weights);
   } catch (error) {
     if (error instanceof FormatError || !(error instanceof GruvyError)) throw error;
     throw new FormatError(`loadModel(): ${error.message}`);
   }
+}
+
+/** Calls the layers as they were called; what comes of it is checked as all graphs are. */
+function buildGraph(config: GraphConfig, layers: readonly Layer[], weights: Weights): Promise<Model<unknown>> {
+  const damaged = (what: string) => new FormatError(`loadModel(): the graph has ${what}`);
+  const list = (value: unknown, what: string): readonly Record<string, unknown>[] => {
+    if (!Array.isArray(value) || !value.length || value.length > MOST_LAYERS || !value.every(isRecord))
+      throw damaged(`no list of ${what}`);
+    return value;
+  };
+  const inputs = list(config.inputs, "inputs").map(({ name, shape, type }) =>
+    input(shape as [], { name, type } as InputOptions),
+  );
+  const callables = new Map(layers.map((layer) => [layer.name, callable<GraphNode | WithStates>(layer)]));
+  const calls: GraphNode[][] = [];
+  const at = (ref: unknown): GraphNode => {
+    const [node, state] = Array.isArray(ref) ? ref : [ref];
+    const found = node < 0 ? inputs[-1 - node] : calls[node]?.[0];
+    if (!found) throw damaged(`a node that reads ${shown(ref)}, which is not before it`);
+    if (state === undefined) return found;
+    if (!whole(state)) throw damaged(`a state ${shown(state)}`);
+    return new GraphNode(found.origin, state);
+  };
+  const read = (refs: unknown): GraphNode[] => {
+    if (!Array.isArray(refs)) throw damaged("a node without a list of inputs");
+    return refs.map(at);
+  };
+  for (const { layer, inputs: from, initialStates } of list(config.nodes, "nodes")) {
+    const call = callables.get(layer as string);
+    if (!call) throw damaged(`no layer ${shown(layer)}`);
+    const options = initialStates === undefined ? {} : { initialState: read(initialStates) };
+    calls.push([call(read(from), options)].flat());
+  }
+  const outputs = list(config.outputs, "outputs").map(({ name, from }) => [name, at(from)]);
+  if (!["one", "list", "record"].includes(config.form)) throw damaged("no form of outputs");
+  return assembleGraph({ inputs, outputs: Object.fromEntries(outputs), seed: config.seed }, weights, config.form);
 }
 
 /** A parameter's numbers: dense, or as int8 with a scale a column. */
@@ -278,11 +337,11 @@ function checkFinite(name: string, data: Float32Array): void {
   throw new FormatError(`loadModel(): "${name}" has ${data[bad]} at position ${bad}; expected finite numbers`);
 }
 
-function compile(model: Model, { compile: saved }: Header): void {
-  if (!isRecord(saved) || !isRecord(saved.loss) || !isRecord(saved.optimizer) || !Array.isArray(saved.metrics))
+function compile(model: Model<unknown>, { compile: saved }: Header): void {
+  if (!isRecord(saved) || !isRecord(saved.loss) || !isRecord(saved.optimizer) || typeof saved.metrics !== "object")
     throw new FormatError("loadModel(): the compile options are damaged");
-  const { loss, optimizer, metrics } = saved;
-  model.compile({ loss, optimizer, metrics: metrics.map((metric) => resolveMetric("loadModel()", metric)) });
+  const { loss, lossWeights, optimizer, metrics } = saved as unknown as CompileOptions;
+  model.compile({ loss, lossWeights, optimizer, metrics });
 }
 
 function whole(value: unknown): value is number {
@@ -296,7 +355,7 @@ function isPlateau(value: unknown): boolean {
 }
 
 function restoreTraining(
-  model: Model,
+  model: Model<unknown>,
   saved: NonNullable<Header["training"]>,
   tensors: ReadonlyMap<string, StoredTensor>,
 ): void {

@@ -1,20 +1,21 @@
 import { copyIn } from "../batches/copy.ts";
-import { checkExamples } from "../batches/examples.ts";
+import { checkExamples, type Each } from "../batches/examples.ts";
 import { OptionError } from "../core/errors.ts";
 import { checkOptions, oneOf, shown } from "../core/options.ts";
 import type { TensorLike } from "../core/tensor.ts";
 import { Model } from "../stacks/model.ts";
 import { Network } from "../stacks/network.ts";
 import { Request } from "../stacks/recording.ts";
+import { goalOptions } from "../training/goals.ts";
 
 export interface QuantizeOptions {
   /** Of the weight matrices of gru and dense layers. */
   precision: "int8";
   /**
-   * Samples [batch, ...inputShape]. Inputs of a layer are then cut to the largest it met in these, so that a step of
+   * Samples [batch, ...inputShape], as `predict` takes them. Inputs of a layer are then cut to the largest it met in these, so that a step of
    * quantisation is always as large; without, every row of a step has its own.
    */
-  calibration?: TensorLike;
+  calibration?: Each<TensorLike>;
 }
 
 /**
@@ -28,7 +29,7 @@ export interface QuantizeOptions {
  * @example const small = await quantize(model, { precision: "int8" })
  * @throws OptionError for unknown options, or a model that is quantised already
  */
-export async function quantize(model: Model, options: QuantizeOptions): Promise<Model> {
+export async function quantize<Outputs>(model: Model<Outputs>, options: QuantizeOptions): Promise<Model<Outputs>> {
   const where = "quantize()";
   if (!(model instanceof Model)) throw new OptionError(`${where}: expected a model, got ${shown(model)}`);
   checkOptions(where, options, ["precision", "calibration"]);
@@ -42,11 +43,10 @@ export async function quantize(model: Model, options: QuantizeOptions): Promise<
   const small = new Network(network.engine, network.topology, network.seed, {
     quantization: { precision, activationBits, ranges },
   });
-  const result = new Model(small, [...model.inputShape], model.architecture);
+  const result = new Model<Outputs>(small, model.architecture, model.form);
   result.setWeights(model.weights());
   if (model.training) {
-    const { loss, optimizer, metrics } = model.training;
-    result.compile({ loss, optimizer, metrics });
+    result.compile({ ...goalOptions(model.training.goals, network.outputs), optimizer: model.training.optimizer });
   }
   return result;
 }
@@ -55,21 +55,22 @@ export async function quantize(model: Model, options: QuantizeOptions): Promise<
 const BATCH = 64;
 
 /** The largest |input| that every layer meets. */
-function calibrate(model: Model, where: string, x: TensorLike): Record<string, number> {
+function calibrate(model: Model<unknown>, where: string, x: Each<TensorLike>): Record<string, number> {
   const { network } = model;
   const { arena, core } = network.engine;
   const examples = checkExamples(`${where}: calibration`, model.door(false), { x });
   const ranges: Record<string, number> = {};
   for (let from = 0; from < examples.count; from += BATCH) {
     const B = Math.min(BATCH, examples.count - from);
-    const recording = network.recording(new Request("predict", examples.steps, B, { keep: true }));
+    const steps = examples.inputs.map((input) => input.steps);
+    const recording = network.recording(new Request("predict", steps, B, { keep: true }));
     const rows = Int32Array.from({ length: B }, (_, i) => from + i);
-    copyIn(arena, recording, examples, rows, network.output);
+    copyIn(arena, recording, examples, rows);
     network.pack(false);
     recording.program.run();
     for (const { name, inputs } of network.nodes)
-      for (const i of inputs) {
-        const { address, port, stride, rows: count } = i < 0 ? recording.input : recording.values[i].value;
+      for (const source of inputs) {
+        const { address, port, stride, rows: count } = recording.at(source);
         if (port.type === "tokens") continue;
         // Row by row: what lies between them is not part of them.
         for (let r = 0; r < count; r++)

@@ -1,9 +1,11 @@
 import type { Block } from "../core/arena.ts";
 import { OptionError, StateError } from "../core/errors.ts";
 import { checkOptions, flag, integer, shown } from "../core/options.ts";
+import type { Tensor } from "../core/tensor.ts";
+import type { Model } from "../stacks/model.ts";
 import type { Network } from "../stacks/network.ts";
 import { Request } from "../stacks/recording.ts";
-import { checkStreams, FrameDoor } from "./frame.ts";
+import { checkStreams, type Frames, FramesDoor, type StepOutput, stepOutput } from "./frame.ts";
 import { clearStates, readStates, type StateRows, writeStates } from "./hidden-state.ts";
 
 /**
@@ -31,14 +33,14 @@ const WAITING = 2;
  * rows from the tables, runs in the memory that `predict` uses, and scatters
  * the states back.
  */
-export class StreamPool {
+export class StreamPool<Outputs = Tensor> {
+  private readonly network: Network;
   private readonly block: Block;
-  private readonly door: FrameDoor;
+  private readonly door: FramesDoor;
   /** For batches of 1, 2, 4... rows. */
   private readonly requests: readonly Request[];
-  /** Address of [capacity, frameStride]. */
-  private readonly frames: number;
-  private readonly frameStride: number;
+  /** Addresses of [capacity, stride], one an input. */
+  private readonly frames: readonly number[];
   /** One a recurrent layer, [capacity, stride]. */
   private readonly tables: readonly StateRows[];
   /** Address of i32 [capacity]: slots that wait, in the order of their pushes. */
@@ -53,26 +55,30 @@ export class StreamPool {
    */
   private readonly ids: Float64Array;
   private readonly free: number[];
-  /** Outputs in the order of the pushes, rows as the arena has them, and views of them. */
-  private readonly results: Float32Array;
-  private readonly rows: readonly Float32Array[];
-  private readonly outputs = new Map<number, Float32Array>();
+  /** For every output: rows in the order of the pushes, as the arena has them. */
+  private readonly results: readonly Float32Array[];
+  /** Views of them, as the model gives its outputs. */
+  private readonly rows: readonly StepOutput<Outputs>[];
+  private readonly outputs = new Map<number, StepOutput<Outputs>>();
   private disposed = false;
 
   /** Use `model.streamPool()`. */
   constructor(
-    private readonly network: Network,
+    model: Model<Outputs>,
     /** Streams that can be open at a time. */
     readonly capacity: number,
     allowNonFinite: boolean,
-    tokens: number | undefined,
   ) {
+    const network = model.network;
+    this.network = network;
     checkStreams("streamPool()", network);
     const sizes = Math.floor(Math.log2(Math.min(capacity, LARGEST))) + 1;
-    this.requests = Array.from({ length: sizes }, (_, i) => new Request("stream", 1, 2 ** i));
+    const steps = network.inputs.map(() => 1);
+    this.requests = Array.from({ length: sizes }, (_, i) => new Request("stream", steps, 2 ** i));
     // The largest first: memory that is missing is missed here, not in a flush.
-    const { input, output, states } = network.recording(this.requests[sizes - 1]);
-    const rowElements = states.reduce((sum, { stride }) => sum + stride, input.stride + 1);
+    const { inputs, outputs, states } = network.recording(this.requests[sizes - 1]);
+    const strides = inputs.map(({ value }) => value.stride);
+    const rowElements = [...strides, ...states.map(({ stride }) => stride)].reduce((sum, stride) => sum + stride, 1);
     this.block = network.lend(4 * capacity * rowElements);
     let next = this.block.address;
     const table = (stride: number) => {
@@ -81,18 +87,21 @@ export class StreamPool {
       return address;
     };
     this.tables = states.map(({ units, stride }) => ({ address: table(stride), units, stride }));
-    this.frames = table(input.stride);
+    this.frames = strides.map(table);
     this.queue = table(1);
-    this.frameStride = input.stride;
-    this.door = new FrameDoor("streamPool.push()", network, 1, input.stride, allowNonFinite, tokens);
+    this.door = new FramesDoor("streamPool.push()", network, 1, strides, allowNonFinite);
     this.status = new Uint8Array(capacity);
     this.ids = Float64Array.from({ length: capacity }, (_, slot) => slot);
     // From the end, so that ids begin at 0.
     this.free = Array.from({ length: capacity }, (_, i) => capacity - 1 - i);
-    const { stride } = output;
-    this.results = new Float32Array(capacity * stride);
+    this.results = outputs.map(({ value }) => new Float32Array(capacity * value.stride));
     this.rows = Array.from({ length: capacity }, (_, i) =>
-      this.results.subarray(i * stride, i * stride + network.output.features),
+      stepOutput(
+        model,
+        outputs.map(({ value: { stride, port } }, o) =>
+          this.results[o].subarray(i * stride, i * stride + port.features),
+        ),
+      ),
     );
   }
 
@@ -125,16 +134,17 @@ export class StreamPool {
   /**
    * The next frame of a stream: it waits for `flush`. One at a time; `isWaiting` tells.
    *
-   * @param frame [features]; a token for models that read tokens
+   * @param frame [features]; a token for models that read tokens; for several inputs a list in their order, or a record
+   *              by name
    * @throws StateError  when the stream is closed, or has a frame that waits
    * @throws ShapeError  for a frame of another length
    * @throws OptionError for unknown ids, numbers that are not finite, unknown tokens; nothing has changed then
    */
-  push(id: number, frame: ArrayLike<number>): void {
+  push(id: number, frame: Frames): void {
     const slot = this.slot("streamPool.push()", id);
     if (this.status[slot] === WAITING)
       throw new StateError(`streamPool.push(): stream ${id} has a frame that waits; flush() first`);
-    this.door.write(frame, this.frames + 4 * slot * this.frameStride);
+    this.door.write(frame, this.frames, slot);
     this.status[slot] = WAITING;
     this.network.engine.arena.i32[(this.queue >>> 2) + this.queued++] = slot;
   }
@@ -150,7 +160,7 @@ export class StreamPool {
    * @returns the outputs [units] by id, in the order of the pushes: the pool's own map and arrays, overwritten by the
    *          next flush
    */
-  flush(): ReadonlyMap<number, Float32Array> {
+  flush(): ReadonlyMap<number, StepOutput<Outputs>> {
     this.checkAlive("streamPool.flush()");
     const { network, outputs, queued, queue, status, ids, rows } = this;
     outputs.clear();
@@ -174,17 +184,22 @@ export class StreamPool {
   private run(from: number, size: number): void {
     const { network, tables, results } = this;
     const { core, arena } = network.engine;
-    const { request, program, input, output, states } = network.recording(this.requests[size]);
+    const { request, program, inputs, outputs, states } = network.recording(this.requests[size]);
     const { B } = request;
     const index = this.queue + 4 * from;
-    core.gatherRows(input.address, this.frames, index, B, input.stride);
+    for (let i = 0; i < inputs.length; i++) {
+      const { address, stride } = inputs[i].value;
+      core.gatherRows(address, this.frames[i], index, B, stride);
+    }
     for (let i = 0; i < tables.length; i++)
       core.gatherRows(states[i].initial, tables[i].address, index, B, tables[i].stride);
     program.run();
     for (let i = 0; i < tables.length; i++)
       core.scatterRows(tables[i].address, states[i].final, index, B, tables[i].stride);
-    const at = output.address >>> 2;
-    results.set(arena.f32.subarray(at, at + B * output.stride), from * output.stride);
+    for (let i = 0; i < outputs.length; i++) {
+      const { address, stride } = outputs[i].value;
+      results[i].set(arena.f32.subarray(address >>> 2, (address >>> 2) + B * stride), from * stride);
+    }
   }
 
   /** Back to zero hidden states; a frame that waits is dropped. */
@@ -268,12 +283,11 @@ export interface StreamPoolOptions {
   allowNonFinite?: boolean;
 }
 
-export function openStreamPool(network: Network, options: StreamPoolOptions, tokens: number | undefined): StreamPool {
+export function openStreamPool<Outputs>(model: Model<Outputs>, options: StreamPoolOptions): StreamPool<Outputs> {
   checkOptions("streamPool()", options, ["capacity", "allowNonFinite"]);
   return new StreamPool(
-    network,
+    model,
     integer("streamPool()", "capacity", options?.capacity, 1),
     flag("streamPool()", "allowNonFinite", options?.allowNonFinite ?? false),
-    tokens,
   );
 }

@@ -1,7 +1,8 @@
 import { ShapeError } from "../core/errors.ts";
 import { checkOptions } from "../core/options.ts";
 import { type Activation, type ResolvedActivation, resolveActivation } from "./activations.ts";
-import { type Layer, passGradient, type Run, type Value } from "./layer.ts";
+import { type CallableLayer, callable } from "./callable.ts";
+import { passGradient, type Run, type Value } from "./layer.ts";
 import { checkName } from "./name.ts";
 
 /**
@@ -11,11 +12,11 @@ import { checkName } from "./name.ts";
  * @example activation("relu"); activation({ name: "leakyRelu", alpha: 0.2 })
  * @throws OptionError for unknown names
  */
-export function activation(of: Activation, options: { name?: string } = {}): Layer {
+export function activation(of: Activation, options: { name?: string } = {}): CallableLayer {
   const where = "activation()";
   checkOptions(where, options, ["name"]);
   const resolved = resolveActivation(where, "activation", of, true);
-  return {
+  return callable({
     type: "activation",
     name: checkName(where, options.name),
     config: { activation: resolved.config },
@@ -31,7 +32,7 @@ export function activation(of: Activation, options: { name?: string } = {}): Lay
         },
       };
     },
-  };
+  });
 }
 
 /**

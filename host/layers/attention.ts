@@ -1,8 +1,8 @@
 import { OptionError } from "../core/errors.ts";
 import { checkOptions, flag, integer, oneOf, real } from "../core/options.ts";
 import { buildAttention } from "./attend.ts";
+import { type CallableLayer, callable } from "./callable.ts";
 import { type Initializer, initializerConfig } from "./initializers.ts";
-import type { Layer } from "./layer.ts";
 import { checkName } from "./name.ts";
 
 export interface AttentionOptions {
@@ -42,7 +42,7 @@ export interface AttentionOptions {
  * @throws OptionError for unknown options and values out of range
  * @throws ShapeError  when built on inputs that do not fit each other
  */
-export function attention(options: AttentionOptions = {}): Layer {
+export function attention(options: AttentionOptions = {}): CallableLayer {
   const where = "attention()";
   checkOptions(where, options, [
     "name",
@@ -71,9 +71,10 @@ export function attention(options: AttentionOptions = {}): Layer {
     where,
     options.scaleInitializer ?? (score === "dot" ? "ones" : "glorotUniform"),
   );
-  return {
+  return callable({
     type: "attention",
     name: checkName(where, options.name),
+    arity: [1, 3],
     config: { score, units, scale, causal, dropout, kernelInitializer, scaleInitializer },
     build: (b, inputs) =>
       buildAttention(b, inputs, {
@@ -86,5 +87,5 @@ export function attention(options: AttentionOptions = {}): Layer {
         scaleInitializer,
         queries: units ?? undefined,
       }),
-  };
+  });
 }

@@ -1,5 +1,6 @@
 import { OptionError, ShapeError } from "../core/errors.ts";
 import { checkOptions, oneOf, shown } from "../core/options.ts";
+import { type CallableLayer, callable, type GraphNode, type WithStates } from "./callable.ts";
 import { type Builder, type Layer, type Port, padded, stepsOf } from "./layer.ts";
 import { checkName } from "./name.ts";
 
@@ -35,7 +36,12 @@ export interface BidirectionalOptions {
  * @throws OptionError for layers that are not recurrent, or read in the wrong direction
  * @throws ShapeError  when the two directions do not fit each other
  */
-export function bidirectional(layer: Layer, options: BidirectionalOptions = {}): Layer {
+export function bidirectional(
+  layer: CallableLayer<WithStates>,
+  options?: BidirectionalOptions,
+): CallableLayer<WithStates>;
+export function bidirectional(layer: Layer, options?: BidirectionalOptions): CallableLayer;
+export function bidirectional(layer: Layer, options: BidirectionalOptions = {}): CallableLayer<GraphNode | WithStates> {
   const where = "bidirectional()";
   checkOptions(where, options, ["name", "merge", "backwardLayer"]);
   const merge = oneOf(where, "merge", options.merge ?? "concat", MERGES);
@@ -47,9 +53,10 @@ export function bidirectional(layer: Layer, options: BidirectionalOptions = {}):
   const forwardLayer = direction(layer, false);
   const reversedLayer = direction(backwardLayer ?? layer, true);
 
-  return {
+  return callable({
     type: "bidirectional",
     name: checkName(where, options.name ?? layer.name),
+    returnsStates: 2 * (layer.returnsStates ?? 0),
     config: {
       merge,
       layer: { type: layer.type, config: layer.config },
@@ -114,7 +121,7 @@ export function bidirectional(layer: Layer, options: BidirectionalOptions = {}):
         },
       };
     },
-  };
+  });
 }
 
 /** @throws OptionError unless `layer` is recurrent and reads in this direction */

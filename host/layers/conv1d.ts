@@ -2,8 +2,9 @@ import { ShapeError } from "../core/errors.ts";
 import { checkOptions, flag, integer } from "../core/options.ts";
 import { activate, activateBackward } from "./activation.ts";
 import { type Activation, resolveActivation } from "./activations.ts";
+import { type CallableLayer, callable } from "./callable.ts";
 import { type Initializer, initializerConfig } from "./initializers.ts";
-import { type Layer, type Port, padded, type Run, stepsOf, type Value } from "./layer.ts";
+import { type Port, padded, type Run, stepsOf, type Value } from "./layer.ts";
 import { checkName } from "./name.ts";
 import {
   checkWindows,
@@ -56,7 +57,7 @@ export interface Conv1dOptions {
  * @throws OptionError for unknown options and values out of range
  * @throws ShapeError  when built on something that is not a sequence, or is shorter than a "valid" window
  */
-export function conv1d(filters: number, kernelSize: number, options: Conv1dOptions = {}): Layer {
+export function conv1d(filters: number, kernelSize: number, options: Conv1dOptions = {}): CallableLayer {
   const where = "conv1d()";
   integer(where, "filters", filters, 1, 65536);
   checkOptions(where, options, [
@@ -76,7 +77,7 @@ export function conv1d(filters: number, kernelSize: number, options: Conv1dOptio
   const kernelInitializer = initializerConfig(where, options.kernelInitializer ?? "glorotUniform");
   const biasInitializer = initializerConfig(where, options.biasInitializer ?? "zeros");
 
-  return {
+  return callable({
     type: "conv1d",
     name: checkName(where, options.name),
     config: {
@@ -212,5 +213,5 @@ export function conv1d(filters: number, kernelSize: number, options: Conv1dOptio
         },
       };
     },
-  };
+  });
 }

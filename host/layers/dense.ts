@@ -2,8 +2,9 @@ import { ShapeError } from "../core/errors.ts";
 import { checkOptions, flag, integer } from "../core/options.ts";
 import { activate, activateBackward } from "./activation.ts";
 import { type Activation, resolveActivation } from "./activations.ts";
+import { type CallableLayer, callable } from "./callable.ts";
 import { type Initializer, initializerConfig } from "./initializers.ts";
-import { type Layer, type Port, padded } from "./layer.ts";
+import { type Port, padded } from "./layer.ts";
 import { checkName } from "./name.ts";
 
 export interface DenseOptions {
@@ -26,7 +27,7 @@ export interface DenseOptions {
  * @param units numbers in the output
  * @throws OptionError for unknown options and values out of range
  */
-export function dense(units: number, options: DenseOptions = {}): Layer {
+export function dense(units: number, options: DenseOptions = {}): CallableLayer {
   const where = "dense()";
   integer(where, "units", units, 1, 2 ** 24);
   checkOptions(where, options, ["name", "activation", "useBias", "kernelInitializer", "biasInitializer"]);
@@ -35,7 +36,7 @@ export function dense(units: number, options: DenseOptions = {}): Layer {
   const kernelInitializer = initializerConfig(where, options.kernelInitializer ?? "glorotUniform");
   const biasInitializer = initializerConfig(where, options.biasInitializer ?? "zeros");
 
-  return {
+  return callable({
     type: "dense",
     name: checkName(where, options.name),
     config: { units, activation: activation.config, useBias, kernelInitializer, biasInitializer },
@@ -91,5 +92,5 @@ export function dense(units: number, options: DenseOptions = {}): Layer {
         },
       };
     },
-  };
+  });
 }

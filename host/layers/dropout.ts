@@ -1,7 +1,8 @@
 import { ShapeError } from "../core/errors.ts";
 import { checkOptions, real } from "../core/options.ts";
 import { random } from "../core/random.ts";
-import { type Layer, passGradient } from "./layer.ts";
+import { type CallableLayer, callable } from "./callable.ts";
+import { passGradient } from "./layer.ts";
 import { checkName } from "./name.ts";
 
 /**
@@ -13,11 +14,11 @@ import { checkName } from "./name.ts";
  * @param rate in [0, 1)
  * @throws OptionError for a rate out of range
  */
-export function dropout(rate: number, options: { name?: string } = {}): Layer {
+export function dropout(rate: number, options: { name?: string } = {}): CallableLayer {
   const where = "dropout()";
   real(where, "rate", rate, "[0, 1)");
   checkOptions(where, options, ["name"]);
-  return {
+  return callable({
     type: "dropout",
     name: checkName(where, options.name),
     config: { rate },
@@ -43,5 +44,5 @@ export function dropout(rate: number, options: { name?: string } = {}): Layer {
         },
       };
     },
-  };
+  });
 }

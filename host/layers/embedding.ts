@@ -1,7 +1,8 @@
 import { ShapeError } from "../core/errors.ts";
 import { checkOptions, flag, integer } from "../core/options.ts";
+import { type CallableLayer, callable } from "./callable.ts";
 import { type Initializer, initializerConfig } from "./initializers.ts";
-import { type Layer, type Mask, type Port, padded } from "./layer.ts";
+import { type Mask, type Port, padded } from "./layer.ts";
 import { checkName } from "./name.ts";
 
 export interface EmbeddingOptions {
@@ -22,7 +23,7 @@ export interface EmbeddingOptions {
  * @param units  numbers in a vector
  * @throws OptionError for unknown options and values out of range
  */
-export function embedding(tokens: number, units: number, options: EmbeddingOptions = {}): Layer {
+export function embedding(tokens: number, units: number, options: EmbeddingOptions = {}): CallableLayer {
   const where = "embedding()";
   integer(where, "tokens", tokens, 1, 2 ** 28);
   integer(where, "units", units, 1, 65536);
@@ -34,7 +35,7 @@ export function embedding(tokens: number, units: number, options: EmbeddingOptio
     where,
     options.embeddingsInitializer ?? { name: "randomUniform", min: -0.05, max: 0.05 },
   );
-  return {
+  return callable({
     type: "embedding",
     name: checkName(where, options.name),
     readsTokens: true,
@@ -72,5 +73,5 @@ export function embedding(tokens: number, units: number, options: EmbeddingOptio
         },
       };
     },
-  };
+  });
 }

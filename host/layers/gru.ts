@@ -2,8 +2,9 @@ import { OptionError } from "../core/errors.ts";
 import { checkOptions, flag, integer, real } from "../core/options.ts";
 import { random } from "../core/random.ts";
 import { type Activation, resolveActivation } from "./activations.ts";
+import { type CallableLayer, callable, type GraphNode, type WithStates } from "./callable.ts";
 import { type Initializer, initializerConfig } from "./initializers.ts";
-import { type Layer, padded, stepsOf } from "./layer.ts";
+import { padded, stepsOf } from "./layer.ts";
 import { checkName } from "./name.ts";
 import {
   ACCUMULATE,
@@ -68,11 +69,15 @@ const ZONES = 512;
  * function of the model's seed, the layer's name and the training step.
  *
  * @example gru(64, { returnSequences: true })
+ * @example const [sequence, state] = gru(64, { returnSequences: true, returnState: true })(node)
+ * @example gru(64)(node, { initialState: state })
  * @param units numbers in the hidden state
  * @throws OptionError for unknown options and values out of range
  * @throws ShapeError  when built on something that is not a sequence
  */
-export function gru(units: number, options: GruOptions = {}): Layer {
+export function gru(units: number, options: GruOptions & { returnState: true }): CallableLayer<WithStates>;
+export function gru(units: number, options?: GruOptions): CallableLayer;
+export function gru(units: number, options: GruOptions = {}): CallableLayer<GraphNode | WithStates> {
   const where = "gru()";
   integer(where, "units", units, 1, 65536);
   checkOptions(where, options, [
@@ -108,9 +113,10 @@ export function gru(units: number, options: GruOptions = {}): Layer {
   const custom = candidate.name !== "tanh" || gate.name !== "sigmoid";
   const form = (resetAfter ? 0 : RESET_BEFORE) | (layerNorm ? LAYER_NORM : 0);
 
-  return {
+  return callable({
     type: "gru",
     name: checkName(where, options.name),
+    returnsStates: common.returnState ? 1 : 0,
     config: {
       units,
       ...common,
@@ -243,5 +249,5 @@ export function gru(units: number, options: GruOptions = {}): Layer {
         },
       };
     },
-  };
+  });
 }

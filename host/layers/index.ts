@@ -3,6 +3,7 @@ import { activation } from "./activation.ts";
 import type { Activation } from "./activations.ts";
 import { attention } from "./attention.ts";
 import { bidirectional } from "./bidirectional.ts";
+import { concatenate } from "./concatenate.ts";
 import { conv1d } from "./conv1d.ts";
 import { dense } from "./dense.ts";
 import { dropout } from "./dropout.ts";
@@ -12,9 +13,11 @@ import type { Layer } from "./layer.ts";
 import { layerNorm } from "./layer-norm.ts";
 import { lightGru, mgu, minGru } from "./light-gru.ts";
 import { masking } from "./masking.ts";
+import { add, average, maximum, multiply, subtract } from "./merge.ts";
 import { multiHeadAttention } from "./multi-head-attention.ts";
 
 import { pooling1d } from "./pooling1d.ts";
+import { repeat } from "./repeat.ts";
 
 import { reverse } from "./reverse.ts";
 
@@ -45,6 +48,13 @@ const layers: Readonly<Record<string, (config: Config) => Layer>> = {
   masking: (c) => masking(without(c)),
   pooling1d: (c) => pooling1d(without(c)),
   reverse: (c) => reverse(without(c)),
+  concatenate: (c) => concatenate(without(c)),
+  add: (c) => add(without(c)),
+  subtract: (c) => subtract(without(c)),
+  multiply: (c) => multiply(without(c)),
+  average: (c) => average(without(c)),
+  maximum: (c) => maximum(without(c)),
+  repeat: (c) => repeat(c.n as number, without(c, "n")),
 };
 
 /** A layer in the config of a layer around it. */

@@ -1,7 +1,7 @@
 import { ShapeError } from "../core/errors.ts";
 import { checkOptions, flag, real } from "../core/options.ts";
+import { type CallableLayer, callable } from "./callable.ts";
 import { type Initializer, initializerConfig } from "./initializers.ts";
-import type { Layer } from "./layer.ts";
 import { checkName } from "./name.ts";
 
 export interface LayerNormOptions {
@@ -23,7 +23,7 @@ export interface LayerNormOptions {
  * Source: Ba, Kiros, Hinton 2016, arXiv:1607.06450, eq. 3.
  * @throws OptionError for unknown options and values out of range
  */
-export function layerNorm(options: LayerNormOptions = {}): Layer {
+export function layerNorm(options: LayerNormOptions = {}): CallableLayer {
   const where = "layerNorm()";
   checkOptions(where, options, ["name", "epsilon", "scale", "center", "gammaInitializer", "betaInitializer"]);
   const epsilon = real(where, "epsilon", options.epsilon ?? 1e-5, "(0, inf)");
@@ -31,7 +31,7 @@ export function layerNorm(options: LayerNormOptions = {}): Layer {
   const center = flag(where, "center", options.center ?? true);
   const gammaInitializer = initializerConfig(where, options.gammaInitializer ?? "ones");
   const betaInitializer = initializerConfig(where, options.betaInitializer ?? "zeros");
-  return {
+  return callable({
     type: "layerNorm",
     name: checkName(where, options.name),
     config: { epsilon, scale, center, gammaInitializer, betaInitializer },
@@ -71,5 +71,5 @@ export function layerNorm(options: LayerNormOptions = {}): Layer {
         },
       };
     },
-  };
+  });
 }

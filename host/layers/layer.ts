@@ -117,7 +117,7 @@ export interface Run {
   readonly threads: number;
   /** True where a backward follows. */
   readonly backward: boolean;
-  /** Activations that the loss would take up: a layer with one keeps what stands before. */
+  /** Activations that the loss of this layer's output would take up: a layer with one keeps what stands before. */
   readonly fuses?: readonly Fusable[];
   /** Address of the i32 step counter that random kernels mix into their keys. */
   readonly step: number;
@@ -133,9 +133,9 @@ export interface Run {
   gradient(value: Value): { readonly address: number; readonly accumulate: 0 | 1 } | undefined;
   /** Address of a few numbers that stay as they are. */
   constant(label: string, values: readonly number[]): number;
-  /** The initial value of a state given by the caller, [B, padded(units)], or undefined for zeros. */
+  /** The initial value of a state, given by the caller or by another layer, [B, padded(units)]; undefined: zeros. */
   initialState(state: string): number | undefined;
-  /** The gradient of its final value given by the caller, or undefined for zeros. */
+  /** The gradient of its final value, from the caller and from layers that read it; undefined: zeros. */
   finalStateGradient(state: string): number | undefined;
 }
 
@@ -170,6 +170,10 @@ export interface Layer {
   readonly readsTokens?: boolean;
   /** Of recurrent layers: the same as a direction of `bidirectional`, these options changed. */
   directed?(options: { readonly goBackwards: boolean; readonly zeroOutputForMask: boolean }): Layer;
+  /** The fewest and the most inputs that it takes. Default one. */
+  readonly arity?: readonly [least: number, most: number];
+  /** Final states that a call on nodes gives besides the output. */
+  readonly returnsStates?: number;
   build(builder: Builder, inputs: readonly Port[]): BuiltLayer;
 }
 

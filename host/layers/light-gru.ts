@@ -1,7 +1,8 @@
 import { checkOptions, flag, integer } from "../core/options.ts";
 import { type Activation, type ActivationName, resolveActivation } from "./activations.ts";
+import { type CallableLayer, callable, type GraphNode, type WithStates } from "./callable.ts";
 import { type Initializer, initializerConfig } from "./initializers.ts";
-import { type Layer, padded, stepsOf } from "./layer.ts";
+import { padded, stepsOf } from "./layer.ts";
 import { checkName } from "./name.ts";
 import {
   ACCUMULATE,
@@ -49,7 +50,9 @@ export interface LightGruOptions extends MinGruOptions {
  * @throws OptionError for unknown options and values out of range
  * @throws ShapeError  when built on something that is not a sequence
  */
-export function minGru(units: number, options: MinGruOptions = {}): Layer {
+export function minGru(units: number, options: MinGruOptions & { returnState: true }): CallableLayer<WithStates>;
+export function minGru(units: number, options?: MinGruOptions): CallableLayer;
+export function minGru(units: number, options: MinGruOptions = {}): CallableLayer<GraphNode | WithStates> {
   return oneGate("minGru", INPUT_ONLY, "linear", units, options);
 }
 
@@ -70,7 +73,9 @@ export function minGru(units: number, options: MinGruOptions = {}): Layer {
  * @throws OptionError for unknown options and values out of range
  * @throws ShapeError  when built on something that is not a sequence
  */
-export function lightGru(units: number, options: LightGruOptions = {}): Layer {
+export function lightGru(units: number, options: LightGruOptions & { returnState: true }): CallableLayer<WithStates>;
+export function lightGru(units: number, options?: LightGruOptions): CallableLayer;
+export function lightGru(units: number, options: LightGruOptions = {}): CallableLayer<GraphNode | WithStates> {
   return oneGate("lightGru", 0, "relu", units, options);
 }
 
@@ -90,7 +95,9 @@ export function lightGru(units: number, options: LightGruOptions = {}): Layer {
  * @throws OptionError for unknown options and values out of range
  * @throws ShapeError  when built on something that is not a sequence
  */
-export function mgu(units: number, options: LightGruOptions = {}): Layer {
+export function mgu(units: number, options: LightGruOptions & { returnState: true }): CallableLayer<WithStates>;
+export function mgu(units: number, options?: LightGruOptions): CallableLayer;
+export function mgu(units: number, options: LightGruOptions = {}): CallableLayer<GraphNode | WithStates> {
   return oneGate("mgu", FORGET, "tanh", units, options);
 }
 
@@ -105,7 +112,7 @@ function oneGate(
   defaultActivation: ActivationName,
   units: number,
   options: LightGruOptions,
-): Layer {
+): CallableLayer<GraphNode | WithStates> {
   const where = `${type}()`;
   const recurrentWeights = cell !== INPUT_ONLY;
   integer(where, "units", units, 1, 65536);
@@ -125,9 +132,10 @@ function oneGate(
   const biasInitializer = initializerConfig(where, options.biasInitializer ?? "zeros");
   const form = cell | (activation.needsInput ? SUMS : 0);
 
-  return {
+  return callable({
     type,
     name: checkName(where, options.name),
+    returnsStates: common.returnState ? 1 : 0,
     config: {
       units,
       ...common,
@@ -219,5 +227,5 @@ function oneGate(
         },
       };
     },
-  };
+  });
 }

@@ -1,6 +1,7 @@
 import { OptionError, ShapeError } from "../core/errors.ts";
 import { checkOptions, shown } from "../core/options.ts";
-import type { Layer, Mask } from "./layer.ts";
+import { type CallableLayer, callable } from "./callable.ts";
+import type { Mask } from "./layer.ts";
 import { checkName } from "./name.ts";
 
 /**
@@ -10,13 +11,13 @@ import { checkName } from "./name.ts";
  * @example masking({ maskValue: -1 })
  * @throws OptionError for unknown options
  */
-export function masking(options: { name?: string; maskValue?: number } = {}): Layer {
+export function masking(options: { name?: string; maskValue?: number } = {}): CallableLayer {
   const where = "masking()";
   checkOptions(where, options, ["name", "maskValue"]);
   const maskValue = options.maskValue ?? 0;
   if (!Number.isFinite(maskValue))
     throw new OptionError(`${where}: "maskValue" must be a finite number, got ${shown(maskValue)}`);
-  return {
+  return callable({
     type: "masking",
     name: checkName(where, options.name),
     config: { maskValue },
@@ -46,5 +47,5 @@ export function masking(options: { name?: string; maskValue?: number } = {}): La
         },
       };
     },
-  };
+  });
 }

@@ -1,8 +1,8 @@
 import { ShapeError } from "../core/errors.ts";
 import { checkOptions, flag, integer, real } from "../core/options.ts";
 import { buildAttention } from "./attend.ts";
+import { type CallableLayer, callable } from "./callable.ts";
 import { type Initializer, initializerConfig } from "./initializers.ts";
-import type { Layer } from "./layer.ts";
 import { checkName } from "./name.ts";
 
 export interface MultiHeadAttentionOptions {
@@ -43,7 +43,7 @@ export interface MultiHeadAttentionOptions {
  * @throws OptionError for unknown options and values out of range
  * @throws ShapeError  when built on inputs that do not fit each other, or where heads do not divide the features
  */
-export function multiHeadAttention(heads: number, options: MultiHeadAttentionOptions = {}): Layer {
+export function multiHeadAttention(heads: number, options: MultiHeadAttentionOptions = {}): CallableLayer {
   const where = "multiHeadAttention()";
   integer(where, "heads", heads, 1, 1024);
   checkOptions(where, options, [
@@ -65,9 +65,10 @@ export function multiHeadAttention(heads: number, options: MultiHeadAttentionOpt
   const dropout = real(where, "dropout", options.dropout ?? 0, "[0, 1)");
   const kernelInitializer = initializerConfig(where, options.kernelInitializer ?? "glorotUniform");
   const biasInitializer = initializerConfig(where, options.biasInitializer ?? "zeros");
-  return {
+  return callable({
     type: "multiHeadAttention",
     name: checkName(where, options.name),
+    arity: [1, 3],
     config: { heads, keyUnits, valueUnits, units, useBias, causal, dropout, kernelInitializer, biasInitializer },
     build(b, inputs) {
       const { features } = inputs[0];
@@ -87,5 +88,5 @@ export function multiHeadAttention(heads: number, options: MultiHeadAttentionOpt
         output: units ?? features,
       });
     },
-  };
+  });
 }

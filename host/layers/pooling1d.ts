@@ -1,6 +1,7 @@
 import { OptionError, ShapeError } from "../core/errors.ts";
 import { checkOptions, flag, oneOf } from "../core/options.ts";
-import { type Layer, type Port, stepsOf } from "./layer.ts";
+import { type CallableLayer, callable } from "./callable.ts";
+import { type Port, stepsOf } from "./layer.ts";
 import { checkName } from "./name.ts";
 import { checkWindows, type Padding, stepsBefore, type Windows, windowMask, windowSteps } from "./windows.ts";
 
@@ -33,7 +34,7 @@ export interface Pooling1dOptions {
  * @throws OptionError for unknown options and values out of range
  * @throws ShapeError  when built on something that is not a sequence, or is shorter than a "valid" window
  */
-export function pooling1d(options: Pooling1dOptions = {}): Layer {
+export function pooling1d(options: Pooling1dOptions = {}): CallableLayer {
   const where = "pooling1d()";
   checkOptions(where, options, ["name", "kind", "global", "size", "strides", "padding"]);
   const kind = oneOf(where, "kind", options.kind ?? "max", KINDS);
@@ -48,7 +49,7 @@ export function pooling1d(options: Pooling1dOptions = {}): Layer {
   const given = { size, strides, dilation: 1, padding };
   const local = checkWindows(where, { size: "size" }, given, ["valid", "same"]);
 
-  return {
+  return callable({
     type: "pooling1d",
     name: checkName(where, options.name),
     config: global ? { kind, global } : { kind, global, size, strides, padding },
@@ -102,5 +103,5 @@ export function pooling1d(options: Pooling1dOptions = {}): Layer {
         },
       };
     },
-  };
+  });
 }

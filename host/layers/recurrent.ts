@@ -8,6 +8,8 @@ export interface RecurrentOptions {
   name?: string;
   /** The output of every step, [batch, time, units], rather than the last, [batch, units]. Default false. */
   returnSequences?: boolean;
+  /** Called on a node of a graph, give [output, final state] rather than the output alone. Default false. */
+  returnState?: boolean;
   /** Read the sequence from its end; outputs come in reading order, as in Keras. Default false. */
   goBackwards?: boolean;
   /** Begin each batch where the batch before ended, row by row; `model.resetStates()` begins anew. Default false. */
@@ -17,7 +19,14 @@ export interface RecurrentOptions {
 }
 
 /** The options above, by name. */
-export const RECURRENT_OPTIONS = ["name", "returnSequences", "goBackwards", "stateful", "zeroOutputForMask"] as const;
+export const RECURRENT_OPTIONS = [
+  "name",
+  "returnSequences",
+  "returnState",
+  "goBackwards",
+  "stateful",
+  "zeroOutputForMask",
+] as const;
 
 /** Bits of the kernels' `flags` (assembly/recurrent.ts); bit 0 and those from 256 on are the cell's. */
 const REVERSE = 2;
@@ -35,6 +44,7 @@ export function recurrence(where: string, options: RecurrentOptions): Recurrence
   const bool = (name: keyof Recurrence) => flag(where, name, options[name] ?? false);
   return {
     returnSequences: bool("returnSequences"),
+    returnState: bool("returnState"),
     goBackwards: bool("goBackwards"),
     stateful: bool("stateful"),
     zeroOutputForMask: bool("zeroOutputForMask"),

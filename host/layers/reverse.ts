@@ -1,6 +1,7 @@
 import { ShapeError } from "../core/errors.ts";
 import { checkOptions } from "../core/options.ts";
-import { type Layer, stepsOf } from "./layer.ts";
+import { type CallableLayer, callable } from "./callable.ts";
+import { stepsOf } from "./layer.ts";
 import { checkName } from "./name.ts";
 import { reversed } from "./recurrent.ts";
 
@@ -13,10 +14,10 @@ import { reversed } from "./recurrent.ts";
  * @throws OptionError for unknown options
  * @throws ShapeError  when built on something that is not a sequence
  */
-export function reverse(options: { name?: string } = {}): Layer {
+export function reverse(options: { name?: string } = {}): CallableLayer {
   const where = "reverse()";
   checkOptions(where, options, ["name"]);
-  return {
+  return callable({
     type: "reverse",
     name: checkName(where, options.name),
     config: {},
@@ -45,5 +46,5 @@ export function reverse(options: { name?: string } = {}): Layer {
         },
       };
     },
-  };
+  });
 }

@@ -54,3 +54,15 @@ export interface Loss {
 export function lossPort(loss: Pick<Loss, "targets"> | undefined, output: Port): Port {
   return loss?.targets === "sequences" ? { ...output, sequence: false, steps: null } : output;
 }
+
+/** What one output adds to the loss that a model minimises. */
+export interface Objective {
+  readonly loss: Loss;
+  /** Its loss counts so much in the sum. */
+  readonly weight: number;
+}
+
+/** The loss of a batch, or of many, from the sum over its rows and their divisor. */
+export function reduced({ config }: Loss, sum: number, divisor: number): number {
+  return config.reduction !== undefined && config.reduction !== "mean" ? sum : divisor > 0 ? sum / divisor : 0;
+}

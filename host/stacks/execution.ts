@@ -4,8 +4,7 @@ import { OptionError, ShapeError, StateError } from "../core/errors.ts";
 import { shown } from "../core/options.ts";
 import { readRows, scatter, writeRows } from "../core/rows.ts";
 import { shapeText, type Tensor, type TensorLike, toTensor } from "../core/tensor.ts";
-import { padded } from "../layers/layer.ts";
-import { lossPort } from "../losses/loss.ts";
+import { padded, type State } from "../layers/layer.ts";
 import type { Network } from "./network.ts";
 import { type Recording, Request } from "./recording.ts";
 
@@ -15,11 +14,12 @@ export type States = readonly TensorLike[];
 /** What one run may be given besides its batch. */
 export interface RunOptions {
   readonly mode: Request["mode"];
-  readonly loss?: Request["options"]["loss"];
+  readonly objectives?: Request["options"]["objectives"];
   readonly backward?: boolean;
   readonly inputGradient?: boolean;
   readonly stateGradient?: readonly Float32Array[];
-  readonly outputGradient?: Float32Array;
+  /** One for every output. */
+  readonly outputGradients?: readonly Float32Array[];
   readonly initialState?: readonly Float32Array[];
   /** The optimizer step, for dropout. */
   readonly step?: number;
@@ -36,37 +36,42 @@ export function execute(network: Network, examples: Examples, rows: Int32Array, 
   const { arena } = network.engine;
   const carried = options.initialState ?? network.carriedStates(B);
   const recording = network.recording(
-    new Request(options.mode, examples.steps, B, {
-      mask: examples.mask ? "holes" : examples.lengths ? "lengths" : undefined,
-      initialState: carried !== undefined || undefined,
-      loss: options.loss,
-      weights: options.loss && examples.weightsPer,
-      width: options.loss && examples.width,
-      backward: options.backward || undefined,
-      stateGradient: options.stateGradient !== undefined || undefined,
-      inputGradient: options.inputGradient || undefined,
-    }),
+    new Request(
+      options.mode,
+      examples.inputs.map(({ steps }) => steps),
+      B,
+      {
+        masks: examples.inputs.map(({ lengths, mask }) => (mask ? "holes" : lengths ? "lengths" : undefined)),
+        initialState: carried !== undefined || undefined,
+        objectives: options.objectives,
+        weights: options.objectives && examples.outputs.map(({ weightsPer }) => weightsPer),
+        widths: options.objectives && examples.outputs.map(({ width }) => width),
+        backward: options.backward || undefined,
+        stateGradient: options.stateGradient !== undefined || undefined,
+        inputGradient: options.inputGradient || undefined,
+      },
+    ),
   );
-  copyIn(arena, recording, examples, rows, lossPort(options.loss, network.output));
-  const put = (places: ReadonlyMap<string, number>, values: readonly Float32Array[] | undefined) =>
-    network.states.forEach(({ name, units }, i) => {
+  copyIn(arena, recording, examples, rows);
+  const put = (
+    states: readonly State[],
+    places: ReadonlyMap<string, number>,
+    values: readonly Float32Array[] | undefined,
+  ) =>
+    states.forEach(({ name, units }, i) => {
       const at = places.get(name);
       if (at !== undefined && values) writeRows(arena, at, values[i], B, units, padded(units));
     });
-  put(recording.initialStates, carried);
-  put(recording.stateGradients, options.stateGradient);
-  if (recording.outputGradient && options.outputGradient) {
-    const { port, stride } = recording.output;
-    const steps = port.sequence ? examples.steps : 1;
+  put(network.initialStates, recording.initialStates, carried);
+  put(network.states, recording.stateGradients, options.stateGradient);
+  options.outputGradients?.forEach((values, i) => {
+    const { value, gradient } = recording.outputs[i];
+    const { port, rows: count, stride } = value;
     // Layers multiply whole padded rows: what stood in the padding before, NaN at worst, would reach everything.
-    arena.f32.fill(
-      0,
-      recording.outputGradient >>> 2,
-      (recording.outputGradient >>> 2) + recording.output.rows * stride,
-    );
-    const identity = Int32Array.from({ length: B }, (_, i) => i);
-    scatter(arena.f32, recording.outputGradient >>> 2, options.outputGradient, identity, steps, port.features, stride);
-  }
+    arena.f32.fill(0, gradient >>> 2, (gradient >>> 2) + count * stride);
+    const identity = Int32Array.from({ length: B }, (_, b) => b);
+    scatter(arena.f32, gradient >>> 2, values, identity, count / B, port.features, stride);
+  });
   arena.i32[recording.step >>> 2] = options.step ?? 0;
   network.pack(options.backward ?? false);
   if (options.backward) arena.u8.fill(0, network.gradsAddress, network.gradsAddress + 4 * network.span);
@@ -87,7 +92,9 @@ export function finalStates(network: Network, recording: Recording): Tensor[] {
 /** Gradients with respect to the initial states. */
 export function initialStateGradients(network: Network, recording: Recording): Tensor[] {
   const { B } = recording.request;
-  return recording.states.map(({ gradient, units, stride }) => ({
+  const begins = new Set(network.initialStates.map(({ name }) => name));
+  const places = recording.states.filter(({ name }) => begins.has(name));
+  return places.map(({ gradient, units, stride }) => ({
     shape: [B, units],
     data: gradient ? readRows(network.engine.arena, gradient, B, units, stride) : new Float32Array(B * units),
   }));
@@ -97,6 +104,7 @@ export function initialStateGradients(network: Network, recording: Recording): T
  * States as users give them: a list with one [batch, units] for each of the
  * model's, or, where there is only one, that tensor alone.
  *
+ * @param own which states; default those that begin where the caller says
  * @throws ShapeError  when they do not fit the model
  * @throws OptionError for numbers that are not finite
  */
@@ -105,9 +113,9 @@ export function checkStates(
   where: string,
   states: States | TensorLike | undefined,
   B: number,
+  own = network.initialStates,
 ): Float32Array[] | undefined {
   if (states === undefined) return undefined;
-  const { states: own } = network;
   if (!own.length) throw new StateError(`${where}: the model has no recurrent layer to take a state`);
   const expected = own.map(({ name, units }) => `"${name}" ${shapeText([B, units])}`).join(", ");
   const list =

@@ -1,4 +1,4 @@
-import { checkExamples, type Door, type Examples, type Extras } from "../batches/examples.ts";
+import { checkExamples, type Door, type Each, type Examples, type Extras } from "../batches/examples.ts";
 import type { Targets } from "../batches/sequences.ts";
 import { batches } from "../batches/source.ts";
 import { OptionError, ShapeError, StateError } from "../core/errors.ts";
@@ -8,25 +8,20 @@ import { count, shapeText, type Tensor, type TensorLike, toTensor } from "../cor
 import { type SaveOptions, save, toBytes } from "../formats/gruvy.ts";
 import { openStream, type Stream, type StreamOptions } from "../inference/stream.ts";
 import { openStreamPool, type StreamPool, type StreamPoolOptions } from "../inference/stream-pool.ts";
-import { type LossLike, resolveLoss } from "../losses/index.ts";
-import type { Metric } from "../metrics/metric.ts";
-import { resolveMetric } from "../metrics/resolve.ts";
+import type { Port } from "../layers/layer.ts";
 import { type OptimizerLike, resolveOptimizer } from "../optimizers/index.ts";
 import { evaluate } from "../training/evaluate.ts";
 import { type FitData, type FitOptions, fit, type History, isBatchSource } from "../training/fit.ts";
+import { type GoalOptions, resolveGoals } from "../training/goals.ts";
 import { Trainer } from "../training/trainer.ts";
 import { checkStates, execute, finalStates, type States } from "./execution.ts";
-import { checkOutput, type Gradients, readGradients } from "./gradients.ts";
-import type { Network } from "./network.ts";
+import { checkOutputs, type Gradients, readGradients } from "./gradients.ts";
+import type { Network, Terminal } from "./network.ts";
 import { summary } from "./summary.ts";
 
-export interface CompileOptions {
-  /** A name ("categoricalCrossentropy") or a loss with options. */
-  loss: LossLike;
+export interface CompileOptions extends GoalOptions {
   /** A name or an optimizer with options. Default "adam". */
   optimizer?: OptimizerLike;
-  /** Names or metrics with options; "accuracy" is the one that fits the loss. */
-  metrics?: readonly (string | Metric<unknown>)[];
 }
 
 export interface PredictOptions extends Pick<Extras, "lengths" | "mask"> {
@@ -49,7 +44,8 @@ export interface GradientOptions extends Extras {
 
 /** Gradients arriving at the output and at the final states. */
 export interface Cotangents {
-  outputGradient: TensorLike;
+  /** For several outputs a list in their order, or a record by name. */
+  outputGradient: Each<TensorLike>;
   /** One [batch, units] for each state. Default zeros. */
   stateGradient?: States | TensorLike;
 }
@@ -60,49 +56,72 @@ export interface Architecture {
   readonly config: object;
 }
 
+/** How a model gives its outputs: a tensor, a list in their order, or a record by name. */
+export type OutputForm = "one" | "list" | "record";
+
 /**
  * A model: parameters in the engine's memory, and everything one does with
- * them. Made by `sequential` or `loadModel`. Give its memory back with
- * `dispose()`.
+ * them. Made by `sequential`, `graph` or `loadModel`. Give its memory back
+ * with `dispose()`.
+ *
+ * `Outputs` is what `predict` gives: a tensor, or as many as the graph says.
  */
-export class Model {
+export class Model<Outputs = Tensor> {
   private trainer?: Trainer;
   private busy = false;
 
-  /** Use `sequential()`. */
+  /** Use `sequential()` or `graph()`. */
   constructor(
     /** @internal */ readonly network: Network,
-    /** Per sample; null is any length. */
-    readonly inputShape: readonly (number | null)[],
     /** @internal */ readonly architecture: Architecture,
+    /** @internal */ readonly form: OutputForm = "one",
   ) {}
 
-  /** Per sample; null is any length. */
+  /** Per sample, of the first input; null is any length. */
+  get inputShape(): (number | null)[] {
+    return shapeOf(this.network.inputs[0].port);
+  }
+
+  /** Per sample, of the first output; null is any length. */
   get outputShape(): (number | null)[] {
-    const { sequence, steps, features } = this.network.output;
-    return sequence ? [steps, features] : [features];
+    return shapeOf(this.network.outputs[0].port);
   }
 
-  private get steps(): number | null {
-    return this.network.inputs[0].steps;
+  /** Per sample, by name. */
+  get inputShapes(): Record<string, (number | null)[]> {
+    return shapesOf(this.network.inputs);
   }
 
-  private get tokens(): number | undefined {
-    return this.network.nodes.find((node) => node.built.tokens !== undefined)?.built.tokens;
+  /** Per sample, by name. */
+  get outputShapes(): Record<string, (number | null)[]> {
+    return shapesOf(this.network.outputs);
   }
 
   /** @internal What fits through; `targets` where the loss wants them. */
   door(targets: boolean, allowNonFinite = false): Door {
     const { network } = this;
-    const loss = targets ? this.compiled("targets").loss : undefined;
+    const goals = targets ? this.compiled("targets").goals : [];
     return {
-      input: network.inputs[0],
-      steps: this.steps,
-      output: network.output,
-      tokens: this.tokens,
+      inputs: network.inputs,
+      outputs: network.outputs.map((output, i) => {
+        const loss = goals[i]?.loss;
+        return loss ? { ...output, targets: loss } : output;
+      }),
+      outputSteps: (steps) => network.outputSteps(steps),
       allowNonFinite,
-      targets: loss,
     };
+  }
+
+  /** One for each output, as the model gives them. */
+  private arranged(outputs: Tensor[]): Outputs {
+    const { form, network } = this;
+    const given =
+      form === "one"
+        ? outputs[0]
+        : form === "list"
+          ? outputs
+          : Object.fromEntries(outputs.map((output, i) => [network.outputs[i].name, output]));
+    return given as Outputs;
   }
 
   /** A quantised model only runs. */
@@ -132,39 +151,18 @@ export class Model {
    * again begins training anew; weights stay.
    *
    * @example model.compile({ loss: "categoricalCrossentropy", optimizer: adam({ learningRate: 1e-3 }), metrics: ["accuracy"] })
+   * @example model.compile({ loss: { tags: "sparseCategoricalCrossentropy", next: "meanSquaredError" }, lossWeights: { next: 0.1 } })
    * @throws OptionError for unknown names and options
+   * @throws ShapeError  for lists and records that do not fit the outputs
    */
   compile(options: CompileOptions): void {
     this.network.checkAlive();
-    checkOptions("compile()", options, ["loss", "optimizer", "metrics"]);
-    if (options?.loss === undefined) throw new OptionError('compile(): "loss" is missing');
-    const loss = resolveLoss("compile()", options.loss);
-    loss.check?.(this.network.output);
+    checkOptions("compile()", options, ["loss", "lossWeights", "optimizer", "metrics"]);
+    const goals = resolveGoals("compile()", options, this.network.outputs);
     const optimizer = resolveOptimizer("compile()", options.optimizer ?? "adam");
-    if (options.metrics !== undefined && !Array.isArray(options.metrics))
-      throw new OptionError(`compile(): "metrics" must be an array, got ${shown(options.metrics)}`);
-    const metrics = (options.metrics ?? []).map((metric) =>
-      resolveMetric(
-        "compile()",
-        metric === "accuracy" || metric === "perplexity" || metric === "bitsPerCharacter"
-          ? { name: metric, options: { fromLogits: loss.fromLogits } }
-          : metric,
-      ),
-    );
-    for (const metric of metrics) {
-      if (metric.reads !== (loss.targets === "sequences" ? "sequences" : undefined))
-        throw new OptionError(
-          `compile(): metric "${metric.name}" compares ${metric.reads ?? "rows"}, the loss "${loss.name}" ${loss.targets}; ` +
-            `call ${metric.name}(yTrue, yPred) on ${metric.reads === "texts" ? "texts" : "predictions"} instead`,
-        );
-      if (typeof metric.create().result() !== "number")
-        throw new OptionError(
-          `compile(): metric "${metric.name}" is not one number; call ${metric.name}(yTrue, yPred) on predictions instead`,
-        );
-    }
     this.idle("compile()");
     this.network.forget();
-    this.trainer = new Trainer(this.network, loss, optimizer, metrics);
+    this.trainer = new Trainer(this.network, goals, optimizer);
   }
 
   /**
@@ -177,7 +175,7 @@ export class Model {
    * @throws ShapeError, OptionError for data and options that do not fit, before anything runs
    * @throws StateError  when the model is not compiled, or training diverges
    */
-  async fit(x: FitData, y?: Targets | FitOptions, options: FitOptions = {}): Promise<History> {
+  async fit(x: FitData, y?: Each<Targets> | FitOptions, options: FitOptions = {}): Promise<History> {
     this.checkTrains("fit()");
     const trainer = this.compiled("fit()");
     if (isBatchSource(x) && isOptions(y)) {
@@ -185,7 +183,7 @@ export class Model {
       y = undefined;
     }
     return this.exclusively("fit()", () =>
-      fit(this, trainer, (allow) => this.door(true, allow), x, y as Targets | undefined, options),
+      fit(this, trainer, (allow) => this.door(true, allow), x, y as Each<Targets> | undefined, options),
     );
   }
 
@@ -195,8 +193,8 @@ export class Model {
    * @returns the loss before the step, the norm of its gradient before clipping, the final states
    */
   async trainOnBatch(
-    x: TensorLike,
-    y: Targets,
+    x: Each<TensorLike>,
+    y: Each<Targets>,
     options: GradientOptions = {},
   ): Promise<{ loss: number; gradientNorm: number; state: Tensor[] }> {
     this.checkTrains("trainOnBatch()");
@@ -223,7 +221,7 @@ export class Model {
    */
   async evaluate(
     x: FitData,
-    y?: Targets | EvaluateOptions,
+    y?: Each<Targets> | EvaluateOptions,
     options: EvaluateOptions = {},
   ): Promise<Record<string, number>> {
     const where = "evaluate()";
@@ -236,7 +234,7 @@ export class Model {
     const batchSize = integer(where, "batchSize", options.batchSize ?? 256, 1);
     const door = this.door(true, options.allowNonFinite);
     return this.exclusively(where, () =>
-      evaluate(trainer, where, batches(where, door, x, y as Targets | undefined, extras(options), batchSize)),
+      evaluate(trainer, where, batches(where, door, x, y as Each<Targets> | undefined, extras(options), batchSize)),
     );
   }
 
@@ -244,10 +242,11 @@ export class Model {
    * Outputs for a batch of any size.
    *
    * @example const probabilities = await model.predict(x) // Tensor [batch, 10]
-   * @param x [batch, ...inputShape]
+   * @param x [batch, ...inputShape]; for several inputs a list in their order, or a record by name
+   * @returns the output; for several a list in their order, or a record where `graph` was given one
    * @throws ShapeError, OptionError for input that does not fit
    */
-  async predict(x: TensorLike, options: PredictOptions = {}): Promise<Tensor> {
+  async predict(x: Each<TensorLike>, options: PredictOptions = {}): Promise<Outputs> {
     const { network } = this;
     network.checkAlive();
     checkOptions("predict()", options, ["lengths", "mask", "initialState", "batchSize", "allowNonFinite"]);
@@ -257,28 +256,25 @@ export class Model {
     this.idle("predict()");
     if (!initialState) network.checkBatches("predict()", examples.count, batchSize);
     const { arena } = network.engine;
-    const { sequence, features } = network.output;
-    const steps = sequence ? examples.steps : 1;
-    const data = new Float32Array(examples.count * steps * features);
+    const outputs = network.outputs.map(({ port: { sequence, features } }, i): Tensor => {
+      const shape = [examples.count, ...(sequence ? [examples.outputs[i].steps] : []), features];
+      return { shape, data: new Float32Array(count(shape)) };
+    });
     for (let from = 0; from < examples.count; from += batchSize) {
       const rows = range(from, Math.min(examples.count, from + batchSize));
       const states = initialState?.map((state) => {
         const units = state.length / examples.count;
         return state.subarray(from * units, (from + rows.length) * units);
       });
-      const { output } = execute(network, examples, rows, { mode: "predict", initialState: states });
-      gather(
-        data,
-        from * steps * features,
-        arena.f32,
-        output.address >>> 2,
-        rows.length,
-        steps,
-        features,
-        output.stride,
-      );
+      const recording = execute(network, examples, rows, { mode: "predict", initialState: states });
+      recording.outputs.forEach(({ value: { address, stride, port } }, i) => {
+        const { steps } = examples.outputs[i];
+        const { features } = port;
+        const at = from * steps * features;
+        gather(outputs[i].data, at, arena.f32, address >>> 2, rows.length, steps, features, stride);
+      });
     }
-    return { shape: [examples.count, ...(sequence ? [steps] : []), features], data };
+    return this.arranged(outputs);
   }
 
   /**
@@ -287,7 +283,11 @@ export class Model {
    * @param y targets for the compiled loss; or { outputGradient, stateGradient? }, for the gradients of
    *          sum(output * outputGradient) + sum(state * stateGradient)
    */
-  async gradients(x: TensorLike, y: Targets | Cotangents, options: GradientOptions = {}): Promise<Gradients> {
+  async gradients(
+    x: Each<TensorLike>,
+    y: Each<Targets> | Cotangents,
+    options: GradientOptions = {},
+  ): Promise<Gradients<Outputs>> {
     const { network } = this;
     const where = "gradients()";
     network.checkAlive();
@@ -298,18 +298,19 @@ export class Model {
     const examples = checkExamples(where, this.door(!cotangents, options.allowNonFinite), {
       ...extras(options),
       x,
-      ...(cotangents ? {} : { y: y as Targets }),
+      ...(cotangents ? {} : { y: y as Each<Targets> }),
     });
     const B = examples.count;
     const initialState = checkStates(network, where, options.initialState, B);
     this.idle(where);
-    return readGradients(network, examples, {
-      loss: cotangents ? undefined : this.compiled(where).loss,
-      outputGradient:
-        cotangents && checkOutput(where, network, examples, cotangents.outputGradient, options.allowNonFinite),
-      stateGradient: checkStates(network, where, cotangents?.stateGradient, B),
+    const result = readGradients(network, examples, {
+      objectives: cotangents ? undefined : this.compiled(where).goals,
+      outputGradients:
+        cotangents && checkOutputs(where, network, examples, cotangents.outputGradient, options.allowNonFinite),
+      stateGradient: checkStates(network, where, cotangents?.stateGradient, B, network.states),
       initialState,
     });
+    return { ...result, outputs: this.arranged(result.outputs) };
   }
 
   /**
@@ -318,9 +319,9 @@ export class Model {
    * @example const stream = model.stream(); const y = stream.step(frame)
    * @throws StateError when a layer needs the whole sequence first
    */
-  stream(options: StreamOptions = {}): Stream {
+  stream(options: StreamOptions = {}): Stream<Outputs> {
     this.network.checkAlive();
-    return openStream(this.network, options, this.tokens);
+    return openStream(this, options);
   }
 
   /**
@@ -334,9 +335,9 @@ export class Model {
    * for (const [id, output] of pool.flush()) send(id, output)
    * @throws StateError when a layer needs the whole sequence first
    */
-  streamPool(options: StreamPoolOptions): StreamPool {
+  streamPool(options: StreamPoolOptions): StreamPool<Outputs> {
     this.network.checkAlive();
-    return openStreamPool(this.network, options, this.tokens);
+    return openStreamPool(this, options);
   }
 
   /** Stateful layers begin at zero again. */
@@ -391,7 +392,7 @@ export class Model {
 
   /** Layers, output shapes and parameters as a table. */
   summary(): string {
-    return summary(this.network, this.steps);
+    return summary(this.network);
   }
 
   /** Trainable numbers in all. */
@@ -454,7 +455,7 @@ function isCotangents(y: unknown): y is Cotangents {
 }
 
 /** In place of y, where x gives batches. */
-function isOptions<Options extends object>(y: Targets | Options | undefined): y is Options {
+function isOptions<Options extends object>(y: Each<Targets> | Options | undefined): y is Options {
   return typeof y === "object" && y !== null && !ArrayBuffer.isView(y) && !Array.isArray(y) && !("data" in y);
 }
 
@@ -464,4 +465,13 @@ function range(from: number, to: number): Int32Array {
 
 function all(examples: Examples): Int32Array {
   return range(0, examples.count);
+}
+
+/** Per sample; null is any length. */
+function shapeOf({ sequence, steps, features, type }: Port): (number | null)[] {
+  return [...(sequence ? [steps] : []), ...(type === "tokens" ? [] : [features])];
+}
+
+function shapesOf(terminals: readonly Terminal[]): Record<string, (number | null)[]> {
+  return Object.fromEntries(terminals.map(({ name, port }) => [name, shapeOf(port)]));
 }

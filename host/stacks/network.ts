@@ -6,15 +6,27 @@ import { random } from "../core/random.ts";
 import { readRows } from "../core/rows.ts";
 import { count } from "../core/tensor.ts";
 import type { Engine } from "../core/wasm.ts";
-import { type Initializer, resolveInitializer } from "../layers/initializers.ts";
-import type { Builder, BuiltLayer, Layer, Param, Port, State } from "../layers/layer.ts";
-import { measure, type Recording, type Request, record } from "./recording.ts";
+import { resolveInitializer } from "../layers/initializers.ts";
+import type { BuiltLayer, Layer, Param, Port, State } from "../layers/layer.ts";
+import { buildNodes, portOf } from "./nodes.ts";
+import { measure, outputSteps, type Recording, type Request, record } from "./recording.ts";
 
-/** A layer at its place in the model: `inputs` are the nodes it reads, -1 - i for the model's i-th input. */
+/** What a node reads: another node's output, or one of its final states. -1 - i is the model's i-th input. */
+export interface Source {
+  readonly node: number;
+  readonly state?: number;
+}
+
+/** A layer at its place in the model. */
 export interface NodeSpec {
   readonly layer: Layer;
+  /** No two nodes have the same. */
   readonly name: string;
-  readonly inputs: readonly number[];
+  readonly inputs: readonly Source[];
+  /** Where its states begin, where other layers say so. */
+  readonly initialStates?: readonly Source[];
+  /** The node whose parameters it has as well, where a layer is used more than once. */
+  readonly shares?: number;
 }
 
 export interface Node extends NodeSpec {
@@ -22,13 +34,23 @@ export interface Node extends NodeSpec {
   readonly params: readonly Param[];
 }
 
+/** Where numbers go into the model or come out. */
+export interface Terminal {
+  readonly name: string;
+  readonly port: Port;
+}
+
+/** An input; `tokens`: how many tokens the layers that read it know. */
+export interface Input extends Terminal {
+  readonly tokens?: number;
+}
+
 /** What the network reads and gives back, and in which order its layers run. */
 export interface Topology {
-  readonly inputs: readonly Port[];
+  readonly inputs: readonly Terminal[];
   /** In an order in which every node comes after the nodes it reads. */
   readonly nodes: readonly NodeSpec[];
-  /** The node that is the model's output. */
-  readonly output: number;
+  readonly outputs: readonly { readonly name: string; readonly source: Source }[];
 }
 
 /** Weights in int8, in what a model computes with and in its file. */
@@ -40,7 +62,7 @@ export interface Quantization {
   readonly ranges: Readonly<Record<string, number>>;
 }
 
-interface Packed {
+export interface Packed {
   readonly label: string;
   readonly count: number;
   readonly training: boolean;
@@ -68,11 +90,15 @@ export interface Weights {
  */
 export class Network {
   readonly nodes: readonly Node[];
-  readonly inputs: readonly Port[];
-  readonly output: Port;
+  readonly inputs: readonly Input[];
+  readonly outputs: readonly Terminal[];
   readonly params: readonly Param[];
   /** Hidden states of all recurrent layers, in order. */
   readonly states: readonly State[];
+  /** Those of them that a caller may give: all but those that begin where another layer says. */
+  readonly initialStates: readonly State[];
+  /** Steps of every output, by the steps of the inputs. */
+  private readonly lengths = new Map<string, readonly number[]>();
   private readonly packs: Packed[] = [];
   private regions: Record<"params" | "packed" | "grads" | "state" | "packedTransposed", Region>;
   private readonly weightsBlock: Block;
@@ -98,39 +124,19 @@ export class Network {
     { quantization, given }: Weights = {},
   ) {
     this.quantization = quantization;
-    const params: Param[] = [];
-    const ports: Port[] = [];
-    const read = (i: number) => (i < 0 ? topology.inputs[-1 - i] : ports[i]);
-    this.inputs = topology.inputs;
-    this.nodes = topology.nodes.map((spec) => {
-      const own: Param[] = [];
-      const declare = (name: string, shape: readonly number[], initializer: Initializer, type: Param["type"]) => {
-        const places = { address: 0, scales: 0, gradient: 0 };
-        const param: Param = { name: `${spec.name}.${name}`, shape, initializer, type, ...places };
-        own.push(param);
-        return param;
-      };
-      const builder: Builder = {
-        core: engine.core,
-        name: spec.name,
-        seed,
-        int8: quantization && { range: quantization.ranges[spec.name] ?? 0 },
-        param: (name, shape, initializer) => declare(name, shape, initializer, "f32"),
-        matrix: (name, shape, initializer) => declare(name, shape, initializer, quantization ? "i8" : "f32"),
-        packed: (label, count, write, training = false) => {
-          const packed: Packed = { label: `${spec.name}.${label}`, count, training, record: write, address: 0 };
-          this.packs.push(packed);
-          return packed;
-        },
-      };
-      const built = spec.layer.build(builder, spec.inputs.map(read));
-      ports.push(built.output);
-      params.push(...own);
-      return { ...spec, built, params: own };
-    });
-    this.params = params;
+    this.nodes = buildNodes(engine, topology, seed, quantization, this.packs);
+    this.params = this.nodes.flatMap((node) => (node.shares === undefined ? node.params : []));
+    const { params } = this;
     this.states = this.nodes.flatMap(({ built }) => built.states ?? []);
-    this.output = ports[topology.output];
+    this.initialStates = this.nodes.flatMap(({ built, initialStates }) =>
+      initialStates?.length ? [] : (built.states ?? []),
+    );
+    this.inputs = topology.inputs.map((input, i) => {
+      const readers = this.nodes.filter(({ inputs }) => inputs.some(({ node }) => node === -1 - i));
+      const known = readers.flatMap(({ built }) => built.tokens ?? []);
+      return known.length ? { ...input, tokens: Math.min(...known) } : input;
+    });
+    this.outputs = topology.outputs.map(({ name, source }) => ({ name, port: portOf(topology, this.nodes, source) }));
 
     // Before any memory is taken: what a file does not hold cannot cost a file's reader anything.
     const values = given && params.map(given);
@@ -261,6 +267,22 @@ export class Network {
     return recording;
   }
 
+  /**
+   * Steps of every output for so many steps of every input, 1 without a time axis.
+   *
+   * @throws ShapeError where a layer cannot take these
+   */
+  outputSteps(steps: readonly number[]): readonly number[] {
+    const key = steps.join();
+    let lengths = this.lengths.get(key);
+    if (!lengths) {
+      lengths = outputSteps(this, steps);
+      if (this.lengths.size >= 1024) this.lengths.clear();
+      this.lengths.set(key, lengths);
+    }
+    return lengths;
+  }
+
   /** A recording in a block of its own, for a stream. */
   separateRecording(request: Request): { recording: Recording; block: Block } {
     const block = this.lend(measure(this, request));
@@ -269,7 +291,7 @@ export class Network {
     return { recording, block };
   }
 
-  /** States of all recurrent layers as stateful ones left them; undefined where none is stateful or nothing has run. */
+  /** Initial states of all recurrent layers as stateful ones left them; undefined where none is stateful or nothing has run. */
   carriedStates(B: number): Float32Array[] | undefined {
     if (!this.carried) return undefined;
     if (this.carried.B !== B)
@@ -294,7 +316,7 @@ export class Network {
     const { B } = recording.request;
     this.carried = {
       B,
-      states: this.states.map((state) => {
+      states: this.initialStates.map((state) => {
         const place = stateful.has(state) && recording.states.find(({ name }) => name === state.name);
         return place
           ? readRows(this.engine.arena, place.final, B, place.units, place.stride)

@@ -4,7 +4,7 @@ import { firstHole } from "../core/tensor.ts";
 import { getEngine } from "../core/wasm.ts";
 import type { Layer, Port } from "../layers/layer.ts";
 import { Model } from "./model.ts";
-import { Network, type NodeSpec, type Weights } from "./network.ts";
+import { Network, type NodeSpec, type Topology, type Weights } from "./network.ts";
 
 export interface SequentialOptions {
   /** One sample: [time, features], [features], or [time] for tokens. null is any number of steps. */
@@ -14,17 +14,17 @@ export interface SequentialOptions {
 }
 
 /** What flows into the model. */
-export function inputPort(where: string, shape: unknown, tokens: boolean): Port {
+export function inputPort(where: string, shape: unknown, tokens: boolean, name = "inputShape"): Port {
   if (!Array.isArray(shape))
-    throw new OptionError(`${where}: "inputShape" must be an array such as [null, 16], got ${shown(shape)}`);
+    throw new OptionError(`${where}: "${name}" must be an array such as [null, 16], got ${shown(shape)}`);
   const rank = tokens ? [0, 1] : [1, 2];
   if (!rank.includes(shape.length))
     throw new ShapeError(
-      `${where}: "inputShape" must be ${tokens ? "[time] for a model that reads tokens" : "[features] or [time, features]"}, got ${shown(shape)}`,
+      `${where}: "${name}" must be ${tokens ? "[time] for a model that reads tokens" : "[features] or [time, features]"}, got ${shown(shape)}`,
     );
   const sequence = shape.length === rank[1];
-  if (sequence && shape[0] !== null) integer(where, "inputShape[0] (time)", shape[0], 1, 2 ** 24);
-  if (!tokens) integer(where, `inputShape[${shape.length - 1}] (features)`, shape[shape.length - 1], 1, 2 ** 20);
+  if (sequence && shape[0] !== null) integer(where, `${name}[0] (time)`, shape[0], 1, 2 ** 24);
+  if (!tokens) integer(where, `${name}[${shape.length - 1}] (features)`, shape[shape.length - 1], 1, 2 ** 20);
   return {
     features: tokens ? 1 : (shape[shape.length - 1] as number),
     sequence,
@@ -80,7 +80,7 @@ export async function assemble(
   const missing = firstHole(layers);
   if (missing >= 0) throw new OptionError(`${where}: layer ${missing} is missing`);
   layers.forEach((layer, i) => {
-    if (typeof layer !== "object" || layer === null || typeof layer.build !== "function")
+    if (typeof Object(layer).build !== "function")
       throw new OptionError(`${where}: layer ${i} is not a layer but ${shown(layer)}; write gru(64), dense(10)...`);
   });
   checkOptions(where, options, ["inputShape", "seed"]);
@@ -89,9 +89,14 @@ export async function assemble(
   const seed = integer(where, "seed", options.seed ?? 0, 0, Number.MAX_SAFE_INTEGER);
   const input = inputPort(where, options.inputShape, layers[0].readsTokens ?? false);
   const names = nameLayers(where, layers);
-  const nodes: NodeSpec[] = layers.map((layer, i) => ({ layer, name: names[i], inputs: [i - 1] }));
-  const network = new Network(await getEngine(), { inputs: [input], nodes, output: layers.length - 1 }, seed, weights);
-  return new Model(network, [...options.inputShape], {
+  const nodes: NodeSpec[] = layers.map((layer, i) => ({ layer, name: names[i], inputs: [{ node: i - 1 }] }));
+  const topology: Topology = {
+    inputs: [{ name: "input", port: input }],
+    nodes,
+    outputs: [{ name: names[layers.length - 1], source: { node: layers.length - 1 } }],
+  };
+  const network = new Network(await getEngine(), topology, seed, weights);
+  return new Model(network, {
     kind: "sequential",
     config: {
       inputShape: [...options.inputShape],

@@ -25,5 +25,5 @@ export async function evaluate(
     await pause();
   }
   if (!any) throw new ShapeError(`${where}: the source gave no batches`);
-  return scores.result(trainer.reduction);
+  return scores.result();
 }

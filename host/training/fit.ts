@@ -1,4 +1,5 @@
-import { checkExamples, type Door, type Examples, type Extras } from "../batches/examples.ts";
+import { withClassWeights } from "../batches/class-weights.ts";
+import { checkExamples, type Door, type Each, type Examples, type Extras } from "../batches/examples.ts";
 import type { Targets } from "../batches/sequences.ts";
 import { type BatchSource, checkBeside, isBatchSource, slices, sourced } from "../batches/source.ts";
 import { OptionError, ShapeError, StateError } from "../core/errors.ts";
@@ -11,11 +12,14 @@ import { type Callback, type FitContext, type Logs, progress } from "./callbacks
 import { evaluate } from "./evaluate.ts";
 import { Scores, type Trainer } from "./trainer.ts";
 
-export type FitData = TensorLike | BatchSource;
+export type FitData = Each<TensorLike> | BatchSource;
 export { isBatchSource };
 
 /** Samples to validate on: [x, y], a record with lengths or weights, or a source of batches that can be read anew. */
-export type ValidationData = readonly [TensorLike, Targets] | ({ x: TensorLike; y: Targets } & Extras) | BatchSource;
+export type ValidationData =
+  | readonly [Each<TensorLike>, Each<Targets>]
+  | ({ x: Each<TensorLike>; y: Each<Targets> } & Extras)
+  | BatchSource;
 
 export interface FitOptions extends Extras {
   /** Passes over the data, counted from the beginning of training. Default 1. */
@@ -80,11 +84,11 @@ export async function fit(...args: Parameters<typeof run>): Promise<History> {
 }
 
 async function run(
-  model: Model,
+  model: Model<unknown>,
   trainer: Trainer,
   doorFor: (allowNonFinite?: boolean) => Door,
   x: FitData,
-  y: Targets | undefined,
+  y: Each<Targets> | undefined,
   options: FitOptions,
 ): Promise<History> {
   const where = "fit()";
@@ -145,7 +149,7 @@ async function run(
   callbacks.sort((a, b) => Number(a.last ?? false) - Number(b.last ?? false));
   const history: History = { epoch: [], history: {} };
   const context: { -readonly [K in keyof FitContext]: FitContext[K] } = {
-    model,
+    model: model as Model,
     initialEpoch,
     epochs,
     batches: order && Math.ceil(order.length / batchSize),
@@ -187,7 +191,7 @@ async function run(
       );
     // The last step's update has had no forward to show what it did; checkpoints must not have it either.
     orBack(goBack, () => trainer.checkFinite(`the end of epoch ${epoch}, after step ${batch}`));
-    const logs: Logs = { ...scores.result(trainer.reduction), learningRate: rate };
+    const logs: Logs = { ...scores.result(), learningRate: rate };
     if (validation) {
       model.resetStates();
       for (const [name, value] of Object.entries(await validation()))
@@ -226,48 +230,11 @@ function validator(
   if (!isBatchSource(data)) {
     if (!Array.isArray(data)) checkOptions(where, data, ["x", "y", "lengths", "mask", "sampleWeight"]);
     const { x, y, ...extras } = Array.isArray(data)
-      ? { x: data[0] as TensorLike, y: data[1] as Targets }
-      : (data as { x: TensorLike; y: Targets } & Extras);
+      ? { x: data[0] as Each<TensorLike>, y: data[1] as Each<Targets> }
+      : (data as { x: Each<TensorLike>; y: Each<Targets> } & Extras);
     const examples = checkExamples(where, door, { ...extras, x, y });
     trainer.network.checkBatches(where, examples.count, batchSize);
     return () => evaluate(trainer, where, slices(examples, batchSize), signal);
   }
   return () => evaluate(trainer, where, sourced(where, door, data), signal);
-}
-
-/** Sample weights multiplied by the weight of each row's class. */
-function withClassWeights(
-  where: string,
-  examples: Examples,
-  door: Door,
-  classWeight: Readonly<Record<number, number>> | readonly number[],
-): Examples {
-  const { features, sequence } = door.output;
-  if (examples.width)
-    throw new OptionError(
-      `${where}: "classWeight" needs one label a sample or step; "${door.targets?.name}" has sequences`,
-    );
-  const classes = features === 1 ? 2 : features;
-  const weights = new Float32Array(classes).fill(1);
-  for (const [label, weight] of Object.entries(classWeight)) {
-    integer(where, `classWeight label ${label}`, Number(label), 0, classes - 1);
-    weights[Number(label)] = real(where, `classWeight of ${label}`, weight, "[0, inf)");
-  }
-  const rows = examples.count * (sequence ? examples.steps : 1);
-  const y = examples.y!;
-  if (examples.weightsPer === "elements")
-    throw new OptionError(`${where}: "classWeight" needs sampleWeight to be one a sample or step`);
-  const labelOf = (row: number) => {
-    if (y instanceof Int32Array) return y[row];
-    if (features === 1) return y[row] >= 0.5 ? 1 : 0;
-    let best = 0;
-    for (let j = 1; j < features; j++) if (y[row * features + j] > y[row * features + best]) best = j;
-    return best;
-  };
-  // An ignored label has no class and no loss.
-  const out = Float32Array.from(
-    { length: rows },
-    (_, row) => (examples.weights?.[row] ?? 1) * (weights[labelOf(row)] ?? 1),
-  );
-  return { ...examples, weights: out, weightsPer: "rows" };
 }

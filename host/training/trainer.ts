@@ -1,16 +1,18 @@
-import type { Examples } from "../batches/examples.ts";
+import type { Examples, OutputExamples } from "../batches/examples.ts";
+import type { Arena } from "../core/arena.ts";
 import { StateError } from "../core/errors.ts";
 import { gather } from "../core/rows.ts";
 import { count, type Tensor } from "../core/tensor.ts";
 import type { Json } from "../layers/layer.ts";
-import type { Loss } from "../losses/loss.ts";
-import type { Metric, MetricState } from "../metrics/metric.ts";
+import { reduced } from "../losses/loss.ts";
+import type { MetricState } from "../metrics/metric.ts";
 import { type Optimizer, SETTINGS, type Spans } from "../optimizers/optimizer.ts";
 import { afterEpoch, findPlateau, type PlateauState, plateauState, scheduleRate } from "../optimizers/schedules.ts";
 import { execute } from "../stacks/execution.ts";
 import type { Network } from "../stacks/network.ts";
-import type { Recording } from "../stacks/recording.ts";
+import type { OutputPlace, Recording } from "../stacks/recording.ts";
 import type { Callback } from "./callbacks.ts";
+import type { Goal } from "./goals.ts";
 
 /** Where training is; with the parameters and the moments, all there is to resume. */
 export interface Progress {
@@ -43,30 +45,56 @@ function diverged(where: string | undefined, culprit: string): StateError {
 
 /** Loss and metrics summed over batches. */
 export class Scores {
-  private sum = 0;
-  private divisor = 0;
-  private readonly states: { name: string; state: MetricState<unknown> }[];
+  /** By output; none where it has no loss. */
+  private readonly sums: (Sums | undefined)[];
 
   constructor(private readonly trainer: Trainer) {
-    this.states = trainer.metrics.map((metric) => ({ name: metric.name, state: metric.create() }));
+    this.sums = trainer.goals.map((goal) => goal && new Sums(goal));
   }
 
   /** Adds a batch that has just run. */
   add(recording: Recording, examples: Examples, rows: Int32Array): void {
-    const { network, loss } = this.trainer;
-    const { arena } = network.engine;
-    const at = recording.loss >>> 3;
-    this.sum += arena.f64[at];
-    this.divisor += arena.f64[at + 1];
-    if (this.states.length) {
-      const { yTrue, yPred, weights } = predictions(network, recording, examples, rows, loss.ignoreIndex);
-      for (const { state } of this.states) state.update(yTrue, yPred, weights);
-    }
+    const { arena } = this.trainer.network.engine;
+    this.sums.forEach((sums, i) => {
+      sums?.add(arena, recording.outputs[i], examples.outputs[i], rows);
+    });
   }
 
-  result(reduction: "mean" | "sum"): Record<string, number> {
-    const loss = reduction === "sum" ? this.sum : this.divisor > 0 ? this.sum / this.divisor : 0;
-    return { loss, ...Object.fromEntries(this.states.map(({ name, state }) => [name, state.result() as number])) };
+  /** `loss`, and the metrics by name; where outputs are several, "<output>_loss", "<output>_accuracy"... */
+  result(): Record<string, number> {
+    const { network } = this.trainer;
+    const out: Record<string, number> = { loss: 0 };
+    this.sums.forEach((sums, i) => {
+      if (!sums) return;
+      const prefix = network.outputs.length > 1 ? `${network.outputs[i].name}_` : "";
+      out.loss += sums.goal.weight * sums.loss;
+      if (prefix) out[`${prefix}loss`] = sums.loss;
+      for (const { name, state } of sums.metrics) out[prefix + name] = state.result() as number;
+    });
+    return out;
+  }
+}
+
+/** Those of one output. */
+class Sums {
+  private sum = 0;
+  private divisor = 0;
+  readonly metrics: readonly { name: string; state: MetricState<unknown> }[];
+
+  constructor(readonly goal: Goal) {
+    this.metrics = goal.metrics.map((metric) => ({ name: metric.name, state: metric.create() }));
+  }
+
+  add(arena: Arena, place: OutputPlace, examples: OutputExamples, rows: Int32Array): void {
+    this.sum += arena.f64[place.loss >>> 3];
+    this.divisor += arena.f64[(place.loss >>> 3) + 1];
+    if (!this.metrics.length) return;
+    const { yTrue, yPred, weights } = predictions(arena, place, examples, rows, this.goal.loss.ignoreIndex);
+    for (const { state } of this.metrics) state.update(yTrue, yPred, weights);
+  }
+
+  get loss(): number {
+    return reduced(this.goal.loss, this.sum, this.divisor);
   }
 }
 
@@ -75,15 +103,14 @@ export class Scores {
  * steps and ignored labels weigh nothing, steps of a sequence what the sample does.
  */
 function predictions(
-  network: Network,
-  recording: Recording,
-  examples: Examples,
+  arena: Arena,
+  { value }: OutputPlace,
+  examples: OutputExamples,
   rows: Int32Array,
   ignoreIndex: number | undefined,
 ) {
-  const { arena } = network.engine;
-  const { B } = recording.request;
-  const { port, address, stride, mask, rows: outputRows } = recording.output;
+  const B = rows.length;
+  const { port, address, stride, mask, rows: outputRows } = value;
   const steps = outputRows / B;
   const n = port.features;
   const { width: sequence } = examples;
@@ -100,7 +127,7 @@ function predictions(
       }
     return weights;
   };
-  const y = examples.y!;
+  const y = examples.data!;
   if (sequence) {
     const labels = new Int32Array(B * (sequence - 1)).fill(-1);
     for (let b = 0; b < B; b++) {
@@ -129,9 +156,9 @@ export class Trainer {
 
   constructor(
     readonly network: Network,
-    readonly loss: Loss,
+    /** By output. */
+    readonly goals: readonly (Goal | undefined)[],
     readonly optimizer: Optimizer,
-    readonly metrics: readonly Metric<unknown>[],
   ) {
     if (network.quantization) return;
     const { slots, settings } = network.enableTraining(optimizer.slots, SETTINGS);
@@ -145,8 +172,13 @@ export class Trainer {
     if (plateau) this.progress.plateau = plateauState();
   }
 
-  get reduction(): "mean" | "sum" {
-    return this.loss.config.reduction === "mean" || this.loss.config.reduction === undefined ? "mean" : "sum";
+  /** The loss of the batch that has just run: the weighted sum over the outputs. */
+  loss(recording: Recording): number {
+    const { f64 } = this.network.engine.arena;
+    return this.goals.reduce((total, goal, i) => {
+      const at = recording.outputs[i].loss >>> 3;
+      return goal ? total + goal.weight * reduced(goal.loss, f64[at], f64[at + 1]) : total;
+    }, 0);
   }
 
   /** The learning rate of the next step. */
@@ -175,20 +207,18 @@ export class Trainer {
     rows: Int32Array,
     options: { initialState?: readonly Float32Array[]; allowNonFinite?: boolean; where?: string } = {},
   ): { recording: Recording; loss: number; gradientNorm: number } {
-    const { network, loss } = this;
+    const { network } = this;
     const { core, arena } = network.engine;
     const recording = execute(network, examples, rows, {
       mode: "train",
-      loss,
+      objectives: this.goals,
       backward: true,
       initialState: options.initialState,
       step: this.progress.step,
     });
-    const [sum, divisor] = [arena.f64[recording.loss >>> 3], arena.f64[(recording.loss >>> 3) + 1]];
-    const value = this.reduction === "sum" ? sum : divisor > 0 ? sum / divisor : 0;
+    const value = this.loss(recording);
     const gradientNorm = this.norm();
-    if (value === Infinity && loss.infinite && Number.isFinite(gradientNorm))
-      throw this.infinite(recording, rows, options.where);
+    if (value === Infinity && Number.isFinite(gradientNorm)) this.refuseInfinite(recording, rows, options.where);
     if (!(Number.isFinite(value) && Number.isFinite(gradientNorm))) {
       network.resetStates(); // stateful layers would go on from numbers that are not finite
       throw diverged(options.where, this.culprit(recording, value));
@@ -208,7 +238,7 @@ export class Trainer {
 
   /** Forward and loss only. */
   test(examples: Examples, rows: Int32Array): Recording {
-    return execute(this.network, examples, rows, { mode: "predict", loss: this.loss });
+    return execute(this.network, examples, rows, { mode: "predict", objectives: this.goals });
   }
 
   private norm(): number {
@@ -240,14 +270,17 @@ export class Trainer {
     if (clipValue !== undefined) core.clipValue(grads, n, clipValue);
   }
 
-  /** A loss of Infinity that is the sample's fault and not the numbers'. */
-  private infinite(recording: Recording, rows: Int32Array, where: string | undefined): StateError {
-    const losses = this.network.engine.arena.f32.subarray(recording.rowLosses >>> 2);
-    const sample = rows[losses.indexOf(Infinity)];
-    this.network.resetStates();
-    return new StateError(
-      `${where ? `${where}: ` : ""}the loss "${this.loss.name}" of sample ${sample} is Infinity: ${this.loss.infinite}`,
-    );
+  /** @throws StateError for a loss of Infinity that is a sample's fault and not the numbers' */
+  private refuseInfinite(recording: Recording, rows: Int32Array, where: string | undefined): void {
+    this.goals.forEach((goal, i) => {
+      const losses = this.network.engine.arena.f32.subarray(recording.outputs[i].rowLosses >>> 2);
+      const row = losses.subarray(0, rows.length).indexOf(Infinity);
+      if (!goal?.loss.infinite || row < 0) return;
+      this.network.resetStates();
+      throw new StateError(
+        `${where ? `${where}: ` : ""}the loss "${goal.loss.name}" of sample ${rows[row]} is Infinity: ${goal.loss.infinite}`,
+      );
+    });
   }
 
   /** The first tensor with a number that is not finite, in the order of computation. */

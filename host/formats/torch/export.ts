@@ -73,9 +73,9 @@ function follow(a: Node, b: Node): boolean {
 /** Whether node `to` reads node `from` and nothing else, through dropout at most. */
 function readsOnly(nodes: readonly Node[], to: number, from: number): boolean {
   for (let at = to; ; ) {
-    const { inputs } = nodes[at];
-    if (inputs.length !== 1) return false;
-    [at] = inputs;
+    const { inputs, initialStates } = nodes[at];
+    if (inputs.length !== 1 || inputs[0].state !== undefined || initialStates) return false;
+    at = inputs[0].node;
     if (at === from) return true;
     if (at < 0 || nodes[at].layer.type !== "dropout") return false;
   }

@@ -3,6 +3,7 @@ import * as assert from "uvu/assert";
 import {
   activation,
   adam,
+  conv1d,
   ctc,
   ctcGreedy,
   dense,
@@ -15,6 +16,7 @@ import {
   masking,
   OptionError,
   padSequences,
+  rouge,
   ShapeError,
   StateError,
   sequential,
@@ -245,6 +247,20 @@ test("labels that cannot be aligned stop training by name, or count for nothing"
   lenient.dispose();
 });
 
+test("a model may put out fewer steps than it reads", async () => {
+  const model = await make([conv1d(6, 3, { strides: 2, padding: "same" }), dense(C, { activation: "softmax" })]);
+  const labels = [[1, 2], [3], [4, 4]];
+  for (const extras of [{}, { lengths }]) {
+    const { loss: before, gradientNorm } = await model.trainOnBatch(x, labels, extras);
+    assert.ok(before > 0 && gradientNorm > 0);
+    for (let i = 0; i < 30; i++) await model.trainOnBatch(x, labels, extras);
+    assert.ok((await model.evaluate(x, labels, extras)).loss < 0.7 * before);
+  }
+  // Three labels, two alike, need four steps; lengths 4 leaves two.
+  assert.is((await model.evaluate(x, [[1], [2, 2, 3], [1]], { lengths })).loss, Infinity);
+  model.dispose();
+});
+
 test("all rows padded are safe", async () => {
   const model = await make([gru(4, { returnSequences: true }), dense(C, { activation: "softmax" })]);
   const { loss, inputGradient } = await model.gradients(x, [[], [], []], { lengths: [0, 0, 0] });
@@ -318,7 +334,13 @@ test("mistakes are named, and change nothing", async () => {
     (await sequential([dense(C)], { inputShape: [null, C] })).compile({ loss, metrics });
   await refuses(compile(["accuracy"], "ctc"), OptionError, /"accuracy" compares rows, the loss "ctc" sequences/);
   await refuses(compile(["labelErrorRate"], "meanSquaredError"), OptionError, /"labelErrorRate" compares sequences/);
-  await refuses(compile(["bleu"], "ctc"), OptionError, /call bleu\(yTrue, yPred\) on texts instead/);
+  await refuses(compile(["bleu"], "ctc"), OptionError, /call bleu\(yTrue, yPred\) on decoded texts/);
+  const own = { ...rouge(), create: () => ({ update() {}, result: () => 1, reset() {} }) };
+  await refuses(
+    async () => (await sequential([dense(C)], { inputShape: [null, C] })).compile({ loss: "ctc", metrics: [own] }),
+    OptionError,
+    /"rouge" compares texts, the loss "ctc" sequences; call rouge\(yTrue, yPred\) on texts instead/,
+  );
 });
 
 test("the label error rate weighs samples, and leaves out what does not count", () => {

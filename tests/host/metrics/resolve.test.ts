@@ -22,6 +22,9 @@ test("mistakes are named", () => {
     );
   refused("acuracy", /compile\(\): "metrics": unknown metric "acuracy"; did you mean "accuracy"/);
   refused("toString", /unknown metric/);
+  refused("bleu", /metric "bleu" compares texts; call bleu\(yTrue, yPred\)/);
+  refused("blue", /did you mean "bleu"/);
+  refused({ name: "wordErrorRate", options: {} }, /compares texts/);
   refused(3, /expected a metric, its name or \{ name, options \}, got 3/);
   refused(accuracy, /got a function/);
   refused(null, /got null/);

