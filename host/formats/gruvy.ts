@@ -271,7 +271,7 @@ async function build({ kind, config }: Architecture, weights: Weights): Promise<
 }
 
 /** Calls the layers as they were called; what comes of it is checked as all graphs are. */
-function buildGraph(config: GraphConfig, layers: readonly Layer[], weights: Weights): Promise<Model<unknown>> {
+export function buildGraph(config: GraphConfig, layers: readonly Layer[], weights: Weights): Promise<Model<unknown>> {
   const damaged = (what: string) => new FormatError(`loadModel(): the graph has ${what}`);
   const list = (value: unknown, what: string): readonly Record<string, unknown>[] => {
     if (!Array.isArray(value) || !value.length || value.length > MOST_LAYERS || !value.every(isRecord))

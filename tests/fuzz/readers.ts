@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { exportModel } from "../../host/formats/index.ts";
+import { exportModel, fromPyTorch } from "../../host/formats/index.ts";
 import {
   bidirectional,
   dense,
@@ -45,7 +45,7 @@ const STACKS: readonly { readonly layers: readonly Layer[]; readonly inputShape:
   },
 ];
 
-async function exported(format: "keras" | "h5" | "tfjs", stacks = STACKS): Promise<Uint8Array[]> {
+async function exported(format: "keras" | "h5" | "onnx" | "tfjs", stacks = STACKS): Promise<Uint8Array[]> {
   const files: Uint8Array[] = [];
   for (const [i, { layers, inputShape }] of stacks.entries()) {
     const model = await sequential(layers, { inputShape, seed: i });
@@ -61,8 +61,48 @@ function joined(files: Record<string, Uint8Array>): Uint8Array {
   return Uint8Array.from([...files["model.json"], 0, ...files["weights.bin"]]);
 }
 
+/** The network of the PyTorch files of the name gru-2-bi-batch-first, filled from a file. */
+async function torchModel(bytes: Uint8Array): Promise<Model> {
+  const layer = () => bidirectional(gru(5, { returnSequences: true }));
+  const model = await sequential([layer(), layer(), dense(3)], { inputShape: [null, 2] });
+  try {
+    return await fromPyTorch(bytes, model);
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+}
+
 /** A new reader is a row. */
 export const READERS: readonly Reader[] = [
+  {
+    name: "gruvy",
+    async seeds() {
+      const files: Uint8Array[] = [];
+      for (const [i, { layers, inputShape }] of STACKS.entries()) {
+        const model = await sequential(layers, { inputShape, seed: i });
+        files.push(model.toBytes(), model.toBytes({ precision: "float16" }));
+        model.dispose();
+      }
+      return files;
+    },
+    read: loadModel,
+  },
+  {
+    name: "pytorch",
+    seeds: async () =>
+      ["pt", "legacy.pt", "safetensors"].map((form) => fixture(`torch-files/gru-2-bi-batch-first.${form}`)),
+    read: torchModel,
+  },
+  {
+    name: "onnx",
+    async seeds() {
+      const names = ["gru-1", "gru-2-bi-batch-first", "gru-3-nobias", "gru-packed", "classifier"];
+      const own = await exported("onnx", [STACKS[0]]);
+      return [...own, ...names.map((name) => fixture(`torch-files/${name}.onnx`))];
+    },
+    read: loadModel,
+  },
   {
     name: "keras-h5",
     seeds: async () => [...(await exported("h5")), ...["gru.h5", "packed.h5"].map((name) => fixture(`keras/${name}`))],

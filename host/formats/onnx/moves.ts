@@ -459,7 +459,7 @@ function concat(graph: Graph) {
     0,
     graph.emit(
       "concatenate",
-      {},
+      { axis: -1 },
       data.map((d) => d.data),
       {},
       size,
