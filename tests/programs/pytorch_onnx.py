@@ -127,12 +127,27 @@ class Scaled(nn.Module):
         return torch.sigmoid(self.fc(y)) * 2 - 1
 
 
+class Residual(nn.Module):
+    """Branches, and both the outputs and the last state of one GRU."""
+
+    def __init__(self):
+        super().__init__()
+        self.inp = nn.Linear(3, 5)
+        self.gru = nn.GRU(5, 5, batch_first=True)
+        self.fc = nn.Linear(10, 2)
+
+    def forward(self, x):
+        x = self.inp(x)
+        y, h = self.gru(x)
+        return self.fc(torch.cat([(y + x).mean(1), h[-1]], -1))
+
+
 def main(folder):
     cases = []
     x = torch.randn(2, 6, 3)
     for net, given in [
         (Last(), x), (LastLater(), x), (Both(), x), (Reverse(), x), (Convolved(), x),
-        (Normed(), torch.randn(6, 2, 3)), (Zeros(), torch.randint(0, 9, (2, 6))), (Scaled(), x),
+        (Normed(), torch.randn(6, 2, 3)), (Zeros(), torch.randint(0, 9, (2, 6))), (Scaled(), x), (Residual(), x),
     ]:  # fmt: skip
         net.eval()
         name = type(net).__name__

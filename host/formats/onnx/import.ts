@@ -23,7 +23,7 @@ const MOST_NODES = 100_000;
  * A model from an ONNX file. Rows are [batch, time, features] here, whatever
  * order the graph has. Inputs that are lengths or states of recurrent layers
  * are `lengths` and `initialState` of `predict`; outputs that are final states
- * beside others are the model's states.
+ * [layers, batch, units] beside others are the model's states.
  *
  * @param file its bytes, and where it came from: data of tensors may stand in files beside it
  * @throws FormatError for damaged files, and for operators that gruvy has no layer for, by node
@@ -66,10 +66,12 @@ interface Output {
 
 /** The data that are the model's outputs. */
 function outputsOf(graph: Graph, onnx: OnnxModel): Output[] {
+  // As PyTorch returns it, [layers, batch, units], or where the graph is a step: what gruvy keeps itself.
   const isState = (value: Value | Part): boolean =>
     value.kind === "stack"
       ? value.parts.every(isState)
-      : value.kind === "part" || (value.kind === "data" && value.state === true);
+      : value.kind === "part" ||
+        (value.kind === "data" && value.state === true && (graph.stepwise || value.axes.length > 2));
   const all = onnx.outputs.map(({ name }) => {
     const value = graph.values.get(name);
     if (!value) throw new FormatError(`${WHERE}: output ${shown(name)}: nothing makes it`);

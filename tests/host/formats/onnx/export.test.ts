@@ -1,5 +1,6 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { isTensor } from "../../../../host/core/tensor.ts";
 import { toOnnx } from "../../../../host/formats/onnx/export.ts";
 import {
   embedding,
@@ -12,7 +13,7 @@ import {
   type Tensor,
 } from "../../../../host/index.ts";
 import { close } from "../../../kit/core.ts";
-import { EXPORTED, make, REWRITTEN } from "../../../kit/exported.ts";
+import { EXPORTED, EXPORTED_GRAPHS, make, REWRITTEN } from "../../../kit/exported.ts";
 import { randomLabels, randomTensor, refuses, sameTensor, sameTensors } from "../../../kit/models.ts";
 
 const inputOf = (tokens: number | undefined): Tensor | Tensor<Int32Array> =>
@@ -25,6 +26,18 @@ for (const one of EXPORTED)
     const x = inputOf(one.tokens);
     sameTensors(again.weights(), model.weights(), "weights");
     sameTensor((await again.predict(x)) as Tensor, (await model.predict(x)) as Tensor, "outputs");
+    model.dispose();
+    again.dispose();
+  });
+
+for (const { name, make: made, inputs } of EXPORTED_GRAPHS)
+  test(`${name}: to ONNX and back, outputs to the bit`, async () => {
+    const model = await made();
+    const again = (await loadModel(toOnnx(model))) as Model<Tensor | Record<string, Tensor>>;
+    const given = "x" in inputs ? inputs.x : inputs;
+    const [expected, actual] = [await model.predict(given), await again.predict(given)];
+    if (isTensor(expected)) sameTensor(actual as Tensor, expected, "outputs");
+    else sameTensors(actual as Record<string, Tensor>, expected, "outputs");
     model.dispose();
     again.dispose();
   });
