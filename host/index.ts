@@ -11,7 +11,7 @@ export { FormatError, GruvyError, OptionError, ShapeError, StateError } from "./
 export { type Nested, type Tensor, type TensorLike, tensor } from "./core/tensor.ts";
 export { configure, type RuntimeInfo, runtimeInfo, type Settings, type WasmSource } from "./core/wasm.ts";
 export { loadModel, type SaveOptions } from "./formats/gruvy.ts";
-export type { ModelSource } from "./formats/source.ts";
+export type { ModelFiles, ModelSource } from "./formats/source.ts";
 export { type CtcDecodeOptions, ctcGreedy, type Decoded } from "./inference/ctc.ts";
 export { type BeamDecoded, type CtcBeamOptions, ctcBeamSearch } from "./inference/ctc-beam.ts";
 export { type QuantizeOptions, quantize } from "./inference/quantize.ts";

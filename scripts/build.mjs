@@ -70,10 +70,12 @@ if (
   stale([entry, at("dist", "types", "host", "index.d.ts")], at("host"), ...inlined.map(inline), at("package.json"))
 ) {
   rmSync(at("dist"), { recursive: true, force: true });
-  await build({
+  const { metafile } = await build({
     entryPoints: [
       { in: at("host", "index.ts"), out: "index" },
       { in: at("host", "audio", "index.ts"), out: "audio" },
+      { in: at("host", "formats", "index.ts"), out: "formats" },
+      { in: at("host", "cli", "main.ts"), out: "cli" },
       { in: at("host", "workers", "worker.js"), out: "worker" },
     ],
     outdir: at("dist"),
@@ -88,12 +90,32 @@ if (
     sourcemap: "linked",
     sourcesContent: true,
     mainFields: ["module", "main"],
+    metafile: true,
   });
+  writeFileSync(at("dist", "LICENSES.txt"), licenses(metafile));
   execFileSync(process.execPath, [at("node_modules", "typescript", "bin", "tsc"), "-p", at("tsconfig.build.json")], {
     cwd: root,
     stdio: "inherit",
   });
   selfContained();
+}
+
+/** Licences of the packages that the bundle has parts of, which must go where the parts go. */
+function licenses({ outputs }) {
+  const used = Object.values(outputs).flatMap(({ inputs }) =>
+    Object.keys(inputs).filter((path) => inputs[path].bytesInOutput),
+  );
+  const packages = new Set(used.flatMap((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? []));
+  return [...packages]
+    .sort()
+    .map((name) => {
+      const folder = at("node_modules", name);
+      const { version, license, repository } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+      const file = readdirSync(folder).find((entry) => /^licen[cs]e/i.test(entry));
+      const text = file ? readFileSync(join(folder, file), "utf8").trim() : `${license}, ${repository?.url ?? ""}`;
+      return `${name} ${version}\n\n${text}\n`;
+    })
+    .join("\n----\n\n");
 }
 
 /** Published types stand alone: relative imports by .js names, and the core's own types beside them. */
@@ -108,4 +130,5 @@ function selfContained() {
   copyFileSync(at("build", "core.plain.d.ts"), join(types, "build", "core.plain.d.ts"));
   writeFileSync(at("dist", "index.d.ts"), 'export * from "./types/host/index.js";\n');
   writeFileSync(at("dist", "audio.d.ts"), 'export * from "./types/host/audio/index.js";\n');
+  writeFileSync(at("dist", "formats.d.ts"), 'export * from "./types/host/formats/index.js";\n');
 }

@@ -19,6 +19,7 @@ interface Fs {
   rename(from: string, to: string): Promise<void>;
   rm(path: string, options: { force: boolean }): Promise<void>;
   appendFile(path: string, text: string): Promise<void>;
+  mkdir(path: string, options: { recursive: true }): Promise<unknown>;
 }
 
 function fs(): Fs {
@@ -66,6 +67,12 @@ export async function writeFile(place: string, data: Uint8Array): Promise<void> 
     await rm(temporary, { force: true });
     throw error;
   }
+}
+
+/** Makes the folder that a file is to lie in. */
+export async function makeFolder(path: string): Promise<void> {
+  const folder = path.replace(/[^/\\]*$/, "");
+  if (folder) await fs().mkdir(folder, { recursive: true });
 }
 
 export function appendFile(path: string, text: string): Promise<void> {

@@ -8,8 +8,10 @@ import type { Tensor } from "../core/tensor.ts";
  *   gruvy     z, r, n    [I, 3H]   [2, 3H] input and recurrent; reset before: [3H]
  *   PyTorch   r, z, n    [3H, I]   bias_ih [3H], bias_hh [3H]; reset after only
  *   ONNX      z, r, h    [3H, I]   [6H]: input, then recurrent; reset before: the two add up
+ *   CuDNNGRU  z, r, h    [I, 3H]   [6H]: input, then recurrent; the numbers of a gate's matrix are its transpose's
+ *   Keras 1   z, r, h    a kernel, a recurrent kernel and a bias for each gate, in the order of the gates
  *
- * Every conversion but that last sum moves numbers and changes none.
+ * Keras 2 and 3, and TensorFlow.js with them, have gruvy's own layouts. Every conversion but that last sum moves numbers and changes none.
  */
 export interface GruWeights {
   /** [I, 3H] */
@@ -101,4 +103,52 @@ export function toOnnxGru({ kernel, recurrentKernel, bias }: GruWeights): OnnxGr
   if (!bias) return weights;
   const data = bias.shape.length === 2 ? bias.data.slice() : joined(bias.data, new Float32Array(bias.data.length));
   return { ...weights, B: { shape: [data.length], data } };
+}
+
+/**
+ * Keras's CuDNNGRU to gruvy, reset after. A gate's matrix [rows, H] is kept as
+ * the library underneath wants it: the numbers, row by row, of [H, rows].
+ *
+ * @param bias [6H], absent for none
+ */
+export function fromCudnnGru(kernel: Tensor, recurrentKernel: Tensor, bias?: Tensor): GruWeights {
+  const units = recurrentKernel.shape[0];
+  const weights = { kernel: untangled(kernel, units), recurrentKernel: untangled(recurrentKernel, units) };
+  return bias ? { ...weights, bias: { shape: [2, 3 * units], data: bias.data.slice() } } : weights;
+}
+
+function untangled({ shape: [rows, columns], data }: Tensor, units: number): Tensor {
+  const out = new Float32Array(data.length);
+  for (let gate = 0; gate < columns; gate += units)
+    for (let k = 0; k < rows * units; k++) {
+      const from = Math.floor(k / units) * columns + gate + (k % units);
+      out[(k % rows) * columns + gate + Math.floor(k / rows)] = data[from];
+    }
+  return { shape: [rows, columns], data: out };
+}
+
+/**
+ * A GRU of Keras 1 to gruvy, reset before.
+ *
+ * @param parts W, U, b of z, then of r, then of h: [I, H], [H, H], [H]
+ */
+export function fromKeras1Gru(parts: readonly Tensor[]): GruWeights {
+  const [z, r, n] = [parts.slice(0, 3), parts.slice(3, 6), parts.slice(6, 9)];
+  return {
+    kernel: beside(z[0], r[0], n[0]),
+    recurrentKernel: beside(z[1], r[1], n[1]),
+    bias: beside(z[2], r[2], n[2]),
+  };
+}
+
+/** Three of [..., H] as one of [..., 3H]. */
+function beside(...gates: Tensor[]): Tensor {
+  const { shape } = gates[0];
+  const units = shape[shape.length - 1];
+  const data = new Float32Array(3 * gates[0].data.length);
+  gates.forEach((gate, g) => {
+    for (let i = 0; i < gate.data.length; i++)
+      data[Math.floor(i / units) * 3 * units + g * units + (i % units)] = gate.data[i];
+  });
+  return { shape: [...shape.slice(0, -1), 3 * units], data };
 }

@@ -14,8 +14,14 @@ import { assemble } from "../stacks/sequential.ts";
 import { goalOptions } from "../training/goals.ts";
 import type { Progress, Trainer } from "../training/trainer.ts";
 import { LARGEST_HALF, toHalf } from "./half.ts";
-import { readSafetensors, type StoredTensor, type WritableTensor, writeSafetensors } from "./safetensors.ts";
-import { type ModelSource, readSource } from "./source.ts";
+import {
+  isSafetensors,
+  readSafetensors,
+  type StoredTensor,
+  type WritableTensor,
+  writeSafetensors,
+} from "./safetensors.ts";
+import { isSource, type ModelFiles, type ModelSource, readSource } from "./source.ts";
 
 /**
  * Our own file: safetensors with the parameters under their names in Keras
@@ -142,16 +148,21 @@ export async function save(model: Model<unknown>, path: string | URL, options: S
 }
 
 /**
- * A model from a file that `save` wrote.
+ * A model from a file that `save` wrote, or of another program: Keras (.h5,
+ * .keras), TensorFlow.js (model.json), ONNX. The content tells which.
  *
  * @example const model = await loadModel("digits.safetensors")
- * @param source path, URL, bytes, Response, File or Blob
+ * @param source path, URL, bytes, Response, File or Blob; several files as a record of their names
  * @returns a model whose `predict` gives what that of the saved one did; for several outputs say which:
  *          `loadModel<{ tags: Tensor; next: Tensor }>(path)`
  * @throws FormatError for a file that is damaged, hostile, or of another kind; nothing is left behind
  */
-export async function loadModel<Outputs = Tensor>(source: ModelSource): Promise<Model<Outputs>> {
-  const bytes = await readSource(source, "loadModel()");
+export async function loadModel<Outputs = Tensor>(source: ModelSource | ModelFiles): Promise<Model<Outputs>> {
+  const bytes = isSource(source) ? await readSource(source, "loadModel()") : undefined;
+  if (!bytes || !isSafetensors(bytes)) {
+    const { importModel } = await import("./index.ts");
+    return (await importModel(source, bytes)) as Model<Outputs>;
+  }
   const { tensors, metadata } = readSafetensors(bytes, "loadModel()");
   const text = metadata.get("gruvy");
   if (text === undefined)
@@ -260,7 +271,7 @@ async function build({ kind, config }: Architecture, weights: Weights): Promise<
 }
 
 /** Calls the layers as they were called; what comes of it is checked as all graphs are. */
-function buildGraph(config: GraphConfig, layers: readonly Layer[], weights: Weights): Promise<Model<unknown>> {
+export function buildGraph(config: GraphConfig, layers: readonly Layer[], weights: Weights): Promise<Model<unknown>> {
   const damaged = (what: string) => new FormatError(`loadModel(): the graph has ${what}`);
   const list = (value: unknown, what: string): readonly Record<string, unknown>[] => {
     if (!Array.isArray(value) || !value.length || value.length > MOST_LAYERS || !value.every(isRecord))

@@ -77,6 +77,11 @@ interface Entry {
   end: number;
 }
 
+/** Whether a file may be one: a header of less than 4 GiB, which begins with a brace. */
+export function isSafetensors(bytes: Uint8Array): boolean {
+  return bytes[8] === 0x7b && (bytes[4] | bytes[5] | bytes[6] | bytes[7]) === 0;
+}
+
 /**
  * Reads a safetensors file. Everything is checked before anything is
  * allocated for it.

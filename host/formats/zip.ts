@@ -104,15 +104,33 @@ export async function unpack(entry: ZipEntry, where: string, most = 2 ** 30): Pr
   const damaged = (why: string) => new FormatError(`${where}: ${shown(name)}: ${why}`);
   // No deflate makes more of a byte: a small archive cannot claim much memory.
   if (size > 1032 * (stored.length + 1)) throw damaged(`${stored.length} bytes cannot unpack to ${size}`);
-  const out = new Uint8Array(size);
+  const out = await inflate(stored, size, "deflate-raw", damaged);
+  if (out.length !== size) throw damaged(`unpacks to ${out.length} bytes; expected ${size}`);
+  return out;
+}
+
+/**
+ * Deflated bytes, unpacked.
+ *
+ * @param format "deflate-raw", or "deflate" with zlib's header and checksum
+ * @param most   bytes that may come out
+ * @throws what `damaged` makes of the reason
+ */
+export async function inflate(
+  packed: Uint8Array,
+  most: number,
+  format: "deflate-raw" | "deflate",
+  damaged: (why: string) => FormatError,
+): Promise<Uint8Array> {
+  const out = new Uint8Array(most);
   let at = 0;
-  const stream = new Blob([new Uint8Array(stored)]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+  const stream = new Blob([new Uint8Array(packed)]).stream().pipeThrough(new DecompressionStream(format));
   const reader = stream.getReader();
   try {
     for (;;) {
       const { done, value } = await reader.read();
       if (done) break;
-      if (at + value.length > size) throw damaged(`unpacks to more than the ${size} bytes that it says`);
+      if (at + value.length > most) throw damaged(`unpacks to more than the ${most} bytes that it says`);
       out.set(value, at);
       at += value.length;
     }
@@ -121,8 +139,12 @@ export async function unpack(entry: ZipEntry, where: string, most = 2 ** 30): Pr
     if (error instanceof FormatError) throw error;
     throw damaged("cannot be unpacked; the archive is damaged");
   }
-  if (at !== size) throw damaged(`unpacks to ${at} bytes; expected ${size}`);
-  return out;
+  return out.subarray(0, at);
+}
+
+/** Bytes that may come out of an archive of so many: 64 MiB, and 16 times its size. */
+export function unpackedLimit(bytes: number): number {
+  return 2 ** 26 + 16 * bytes;
 }
 
 /** An archive of stored entries in their order; the same files give the same bytes. */

@@ -18,7 +18,8 @@ import { readWasm } from "../kit/wasm.ts";
 const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 const dist = join(root, "dist");
 const files = readdirSync(dist, { recursive: true }).map(String);
-const scripts = files.filter((name) => name.endsWith(".js"));
+/** The command is a program for Node and the like; everything else runs anywhere. */
+const scripts = files.filter((name) => name.endsWith(".js") && name !== "cli.js");
 const read = (name: string) => readFileSync(join(dist, name), "utf8");
 
 /** Every match with its surroundings, so that a failure shows where. */
@@ -55,6 +56,22 @@ bundle("asks for files and threads of Node in chunks that the entry loads only w
   follow("index.js");
 });
 
+bundle("loads nothing of other programs' formats before a file asks for it", () => {
+  const seen = new Set<string>();
+  const follow = (name: string) => {
+    if (seen.has(name)) return;
+    seen.add(name);
+    assert.equal(found(/model_config|SNOD|weightsManifest|weight_ih|data\.pkl/g, read(name)), [], name);
+    for (const [, specifier] of read(name).matchAll(/\b(?:from|import)\s*["']\.\/([^"']+)["']/g)) follow(specifier);
+  };
+  follow("index.js");
+  assert.ok(!seen.has("formats.js"));
+});
+
+bundle("names the licence of every package that it has parts of", () => {
+  for (const name of ["@assemblyscript/loader", "cac"]) assert.ok(read("LICENSES.txt").includes(`${name} `), name);
+});
+
 bundle("has no await at its top level, and no syntax newer than ES2022", async () => {
   for (const name of scripts)
     await transform(read(name), { target: "es2022", format: "esm", supported: { "top-level-await": false } });
@@ -80,7 +97,7 @@ bundle("has source maps without absolute paths", () => {
   for (const name of files.filter((name) => name.endsWith(".map"))) {
     const { sources, sourceRoot } = JSON.parse(read(name)) as { sources: string[]; sourceRoot?: string };
     assert.is(sourceRoot, undefined, name);
-    for (const source of sources) assert.match(source, /^\.\.\/(host|build|node_modules)\//, name);
+    for (const source of sources) assert.match(source, /^\.\.\/((host|build|node_modules)\/|package\.json$)/, name);
   }
 });
 
@@ -188,6 +205,26 @@ published("turns sound into features where it is installed, without the engine",
   const run = ["--input-type=module", "-e", script];
   assert.is(execFileSync(process.execPath, run, { cwd: consumer, encoding: "utf8" }).trim(), "8,20");
   assert.ok(read("audio.js").length < 20_000, "the engine is in audio.js");
+});
+
+published("converts and inspects where it is installed", ({ consumer }) => {
+  writeFileSync(
+    join(consumer, "export.js"),
+    `import { writeFileSync } from "node:fs";
+import { dense, gru, loadModel, sequential } from "gruvy";
+import { exportModel } from "gruvy/formats";
+const model = await sequential([gru(4), dense(1)], { inputShape: [null, 2], seed: 1 });
+const bytes = await exportModel(model, "keras");
+writeFileSync("model.keras", bytes);
+console.log((await loadModel(bytes)).summary() === model.summary());
+`,
+  );
+  const run = (file: string, ...args: string[]) =>
+    execFileSync(process.execPath, [file, ...args], { cwd: consumer, encoding: "utf8" });
+  assert.match(run("export.js"), /true/);
+  const gruvy = join("node_modules", "gruvy", "dist", "cli.js");
+  assert.match(run(gruvy, "convert", "model.keras", "model.safetensors"), /^model.safetensors: \d+ bytes/);
+  assert.match(run(gruvy, "inspect", "model.safetensors"), /gruvy safetensors[\s\S]*101 parameters/);
 });
 
 /** What a user writes; each line that must not compile says so. */

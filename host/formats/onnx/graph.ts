@@ -29,6 +29,8 @@ export interface Emitted {
   initialStates?: Read[];
   /** Recurrent: what of it is read. */
   reads?: { outputs: boolean; state: boolean };
+  /** Made to take some features of what it reads: which ones, of what. */
+  pick?: { readonly of: Data; readonly columns: readonly number[] };
   /** Recurrent, with lengths: its last output is not its last state. */
   padded?: boolean;
 }
@@ -55,6 +57,8 @@ export class Graph {
   private readonly uses = new Map<string, number>();
   /** The node whose turn it is. */
   node!: OnnxNode;
+  /** The graph is one step of a sequence, its states inputs and outputs. */
+  stepwise = false;
 
   constructor(
     readonly model: OnnxModel,
@@ -169,6 +173,25 @@ export class Graph {
     return !!name && this.uses.has(name);
   }
 
+  /** How often a tensor is read. */
+  count(name: string): number {
+    return this.uses.get(name) ?? 0;
+  }
+
+  /** A layer, named after the node whose turn it is. */
+  layer(type: string, config: Record<string, Json>, inputs: Read[], weights: Record<string, Tensor>): number {
+    const { outputs, name } = this.node;
+    return (
+      this.nodes.push({ type, config, inputs, weights, name: name || outputs.find((output) => output) || type }) - 1
+    );
+  }
+
+  /** A layer that keeps the axes of what it reads. */
+  push(type: string, config: Record<string, Json>, data: Data): Data {
+    const node = this.layer(type, config, [this.read(data)], {});
+    return { ...data, node, state: undefined, exclusive: undefined };
+  }
+
   /** A layer on some data; the result has the first's axes, with features of its own. */
   emit(
     type: string,
@@ -180,14 +203,8 @@ export class Graph {
     const [first] = of;
     const at = this.featuresAxis(first);
     const features = new Axis(size, "features");
-    const node =
-      this.nodes.push({
-        type,
-        config,
-        inputs: of.map((data) => this.read(data)),
-        weights,
-        name: this.node.name || this.node.outputs[0],
-      }) - 1;
+    const inputs = of.map((data) => this.read(data));
+    const node = this.layer(type, config, inputs, weights);
     return {
       kind: "data",
       node,

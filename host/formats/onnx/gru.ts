@@ -54,6 +54,8 @@ export function gru(graph: Graph): void {
   const [time, batch] = layout ? [data.axes[1], data.axes[0]] : [data.axes[0], data.axes[1]];
   if (time.length !== 1 || batch.length !== 1)
     throw graph.unsupported(`X is ${describe(data)}`, "expected time and batch apart");
+  // An axis of one step, put in before the node: the graph runs step by step.
+  if (time[0].role === "one") graph.stepwise = true;
   graph.assign(time[0], "time");
   graph.assign(batch[0], "batch");
 

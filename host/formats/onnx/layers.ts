@@ -4,7 +4,8 @@ import { transpose } from "../gates.ts";
 import { describe, type Graph } from "./graph.ts";
 import { gru } from "./gru.ts";
 import { intArithmetic, MOVES } from "./moves.ts";
-import { Axis, type Data, type Floats, isFeatures, type Moment, single, type Value } from "./values.ts";
+import { type Data, type Floats, isFeatures, type Moment, type Value } from "./values.ts";
+import { conv, globalPool, pool, poolAll } from "./windows.ts";
 
 /**
  * Operators that compute. Each becomes a layer, or a part of the layer before
@@ -32,16 +33,7 @@ function activate(graph: Graph, data: Data, activation: Json): Data {
     dense.config.activation = activation;
     return data;
   }
-  const read = graph.read(data);
-  const node =
-    graph.nodes.push({
-      type: "activation",
-      config: { activation },
-      inputs: [read],
-      weights: {},
-      name: graph.node.name || graph.node.outputs[0],
-    }) - 1;
-  return { ...data, node, state: undefined, features: data.features };
+  return graph.push("activation", { activation }, data);
 }
 
 function elementwise(activation: (graph: Graph) => Json): Operator {
@@ -254,8 +246,15 @@ function silu(graph: Graph, a: Data, b: Data): Data | undefined {
   ]) {
     const node = open(graph, gate, "activation");
     if (node?.config.activation !== "sigmoid" || node.inputs[0].node !== x.node) continue;
+    const dense = graph.nodes[x.node];
+    // The sums of a dense layer, read by this and its gate alone.
+    const name = graph.node.inputs[x === a ? 0 : 1];
+    if (dense?.type === "dense" && isLinear(dense.config) && graph.count(name) === 2) {
+      dense.config.activation = "silu";
+      return { ...x, exclusive: undefined };
+    }
     node.config.activation = "silu";
-    return { ...gate, exclusive: true };
+    return { ...gate, exclusive: undefined };
   }
   return undefined;
 }
@@ -318,7 +317,7 @@ function reduceMean(graph: Graph) {
   }
   const data = withFeatures(graph, graph.data(0));
   if (data.axes.length === 3 && axes.length === 1 && !isFeatures(data, data.axes[graph.axis(axes[0], 3)]))
-    return overTime(graph, data, graph.axis(axes[0], 3), "mean", graph.int("keepdims", 1) === 1);
+    return graph.set(0, poolAll(graph, data, graph.axis(axes[0], 3), "mean", graph.int("keepdims", 1) === 1));
   checkLast(graph, data, axes);
   graph.set(0, { kind: "moment", of: data, step: "mean" });
 }
@@ -330,21 +329,6 @@ function checkLast(graph: Graph, data: Data, axes: readonly number[]): void {
       `a mean over axes [${axes}] of ${describe(data)}`,
       "expected one over time, or a layer normalisation",
     );
-}
-
-/** Mean or maximum over all steps. */
-function overTime(graph: Graph, data: Data, at: number, mode: "mean" | "max", keep: boolean): void {
-  const [time] = data.axes[at];
-  graph.assign(time, "time");
-  const pooled = graph.emit(
-    "pooling1d",
-    { mode, size: null },
-    [data],
-    {},
-    graph.rows(data, graph.featuresAxis(data)).size,
-  );
-  const axes = pooled.axes.flatMap((axis, i) => (i !== at ? [axis] : keep ? [single(new Axis(1, "one"))] : []));
-  graph.set(0, { ...pooled, axes });
 }
 
 function batchNormalization(graph: Graph): void {
@@ -397,6 +381,13 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
     whole: (a, b) => Math.trunc(a / b),
     scale: (v, dataFirst) => (dataFirst ? v.map((x) => 1 / x) : undefined),
   }),
+  Neg(graph) {
+    const value = graph.input(0);
+    if (value.kind === "floats") return graph.set(0, { ...value, data: negative(value.data) });
+    const data = withFeatures(graph, graph.data(0));
+    const { size } = graph.rows(data, graph.featuresAxis(data));
+    graph.set(0, affine(graph, data, size, new Float32Array(size).fill(-1)));
+  },
   Pow: arithmetic({ whole: (a, b) => a ** b }),
   Max: arithmetic({ whole: Math.max, layer: "maximum" }),
   Equal: arithmetic({ whole: (a, b) => Number(a === b) }),
@@ -454,16 +445,7 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
     const given = graph.node.attributes.get("ratio")?.f ?? (graph.optional(1) ? graph.floats(1).data[0] : 0.5);
     const rate = Math.min(Math.max(given, 0), 0.999);
     const rows = withFeatures(graph, data);
-    const read = graph.read(rows);
-    const node =
-      graph.nodes.push({
-        type: "dropout",
-        config: { rate },
-        inputs: [read],
-        weights: {},
-        name: graph.node.name || graph.node.outputs[0],
-      }) - 1;
-    graph.set(0, { ...rows, node, state: undefined });
+    graph.set(0, graph.push("dropout", { rate }, rows));
   },
   LayerNormalization: layerNormalization,
   ReduceMean: reduceMean,
@@ -473,8 +455,13 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
     const at = axes.length === 1 ? graph.axis(axes[0], data.axes.length) : -1;
     if (data.axes.length !== 3 || at < 0 || isFeatures(data, data.axes[at]))
       throw graph.unsupported(`a maximum over axes [${axes}] of ${describe(data)}`, "expected one over time");
-    overTime(graph, data, at, "max", graph.int("keepdims", 1) === 1);
+    graph.set(0, poolAll(graph, data, at, "max", graph.int("keepdims", 1) === 1));
   },
   Sqrt: moment("stabilised", "deviation"),
   BatchNormalization: batchNormalization,
+  Conv: conv,
+  MaxPool: pool("max"),
+  AveragePool: pool("mean"),
+  GlobalMaxPool: globalPool("max"),
+  GlobalAveragePool: globalPool("mean"),
 };

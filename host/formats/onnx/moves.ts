@@ -229,17 +229,14 @@ function pick(graph: Graph, data: Data, axis: number, feature: number, at: reado
   columns.forEach((i, j) => {
     kernel[i * N + j] = 1;
   });
-  const fresh = data.features.map((f, i) => (i === feature ? new Axis(at.length, f.role) : f));
+  // One of several directions: an axis of size 1, which carries nothing.
+  const gone = data.features.length > 1 && at.length === 1;
+  const fresh = data.features.map((f, i) => (i === feature ? new Axis(at.length, gone ? "one" : f.role) : f));
   const read = graph.read(data);
-  const node =
-    graph.nodes.push({
-      type: "dense",
-      config: { units: N, useBias: false },
-      inputs: [read],
-      weights: { kernel: { shape: [I, N], data: kernel } },
-      name: graph.node.name || graph.node.outputs[0],
-    }) - 1;
-  const kept = fresh.filter((_, i) => !(drop && i === feature));
+  const weights = { kernel: { shape: [I, N], data: kernel } };
+  const node = graph.layer("dense", { units: N, useBias: false }, [read], weights);
+  graph.nodes[node].pick = { of: data, columns };
+  const kept = fresh.filter((_, i) => !((drop || gone) && i === feature));
   const replace = (a: Axis) => fresh[data.features.indexOf(a)] ?? a;
   return {
     kind: "data",
@@ -297,6 +294,25 @@ const range = (from: number, to: number, step: number): number[] => {
 /** Longest list of positions that a Slice makes. */
 const MOST = 2 ** 24;
 
+/** A Slice from the last step to the first, of data whose axis is time. */
+function reverses(
+  graph: Graph,
+  value: Value,
+  axis: number,
+  start: number,
+  end: number,
+  step: number,
+): Data | undefined {
+  if (value.kind !== "data" || step !== -1 || start !== -1 || end > -(2 ** 30)) return undefined;
+  const own = value.axes[axis];
+  if (own.length !== 1 || value.features.includes(own[0])) return undefined;
+  graph.assign(own[0], "time");
+  // What put outputs of a reversed GRU into the order of time is undone.
+  const before = value.exclusive ? graph.nodes[value.node] : undefined;
+  if (before?.type === "reverse") return { ...value, node: before.inputs[0].node };
+  return graph.push("reverse", {}, value);
+}
+
 function slice(graph: Graph): void {
   let value = graph.input(0);
   const starts = graph.ints("starts", 1);
@@ -309,6 +325,11 @@ function slice(graph: Graph): void {
     const axis = graph.axis(given, rank);
     const step = steps[i];
     if (!step) throw graph.damaged("a step of 0");
+    const reversed = reverses(graph, value, axis, starts[i], ends[i], step);
+    if (reversed) {
+      value = reversed;
+      return;
+    }
     value = choose(
       graph,
       value,
@@ -354,14 +375,8 @@ function gather(graph: Graph): void {
     graph.use(-1 - index.node, "tokens");
     const [tokens, units] = table.shape;
     const features = new Axis(units, "features");
-    const node =
-      graph.nodes.push({
-        type: "embedding",
-        config: { tokens, units },
-        inputs: [{ node: index.node }],
-        weights: { embeddings: { shape: [tokens, units], data: table.data } },
-        name: graph.node.name || graph.node.outputs[0],
-      }) - 1;
+    const weights = { embeddings: { shape: [tokens, units], data: table.data } };
+    const node = graph.layer("embedding", { tokens, units }, [{ node: index.node }], weights);
     graph.set(0, { kind: "data", node, axes: [...index.axes, single(features)], features: [features] });
     return;
   }
@@ -430,6 +445,8 @@ function concat(graph: Graph) {
   const apart = (v: Value): v is Data | Part =>
     v.kind === "part" || (v.kind === "data" && (v.state === true || sizeOf(v.axes[axis]) === 1));
   if (!features && stacked.every(apart)) return graph.set(0, { kind: "stack", axis, parts: stacked });
+  const whole = together(graph, values, axis);
+  if (whole) return graph.set(0, whole);
   const data = values.map((v, i) => {
     if (v.kind !== "data") throw graph.unsupported(`joins ${describe(v)}`, "expected data");
     const at = graph.featuresAxis(v);
@@ -442,12 +459,25 @@ function concat(graph: Graph) {
     0,
     graph.emit(
       "concatenate",
-      {},
+      { axis: -1 },
       data.map((d) => d.data),
       {},
       size,
     ),
   );
+}
+
+/** Parts of the same data that are all of it, in its order: both directions of a last state. */
+function together(graph: Graph, values: readonly Value[], axis: number): Data | undefined {
+  const picks = values.map((v) => (v.kind === "data" ? graph.nodes[v.node]?.pick : undefined));
+  const of = picks[0]?.of;
+  const columns = picks.flatMap((pick) => pick?.columns ?? [-1]);
+  const [first] = values;
+  if (!of || first.kind !== "data" || !columns.every((column, i) => column === i)) return undefined;
+  const all = of.features.reduce((product, { size }) => product * (size ?? 1), 1);
+  if (columns.length !== all || picks.some((pick) => pick?.of.node !== of.node || pick.of.state !== of.state))
+    return undefined;
+  return { ...of, axes: first.axes.map((own, i) => (i === axis ? of.features : own)), exclusive: undefined };
 }
 
 /** Swaps an axis with the first. */
@@ -556,6 +586,15 @@ export const MOVES: Readonly<Record<string, (graph: Graph) => void>> = {
       return graph.set(0, { kind: "ints", shape: shape.entries as number[], entries: new Array(n).fill(number) });
     }
     graph.set(0, { kind: "fill", value: number, rank: shape.entries.length });
+  },
+  // Of opset 8 and before, as PyTorch's exporter wrote it.
+  ConstantFill(graph) {
+    const shape = graph.optional(0);
+    const rank =
+      shape?.kind === "ints" && graph.int("input_as_shape", 0)
+        ? shape.entries.length
+        : (graph.ints("shape", 1)?.length ?? 0);
+    graph.set(0, { kind: "fill", value: graph.float("value", 0), rank });
   },
   Range(graph) {
     const [from, to, step] = [0, 1, 2].map((i) => graph.input(i)).map((v) => (v.kind === "ints" ? v.entries[0] : null));

@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { fromPyTorch } from "../../../../host/formats/index.ts";
 import { writeSafetensors } from "../../../../host/formats/safetensors.ts";
 import { toPyTorch } from "../../../../host/formats/torch/export.ts";
-import { fromPyTorch } from "../../../../host/formats/torch/import.ts";
 import {
   bidirectional,
   dense,

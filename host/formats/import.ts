@@ -1,0 +1,128 @@
+import { FormatError, GruvyError, OptionError } from "../core/errors.ts";
+import { shown } from "../core/options.ts";
+import type { Model } from "../stacks/model.ts";
+import { isOnnx, isTorch } from "./detect.ts";
+import { isFiles, type ModelFiles, type ModelSource } from "./source.ts";
+import type { FromPyTorchOptions } from "./torch/import.ts";
+import { isZip } from "./zip.ts";
+
+/** A file, and where it came from: a model of several files names the others. */
+export interface SourceFile {
+  readonly bytes: Uint8Array;
+  /** Path or URL, where the source has one. */
+  readonly place?: string;
+  /** Files that came with it, by name. */
+  readonly files?: ModelFiles;
+}
+
+interface Importer {
+  readonly name: string;
+  /** Whether a file is of this format, from a look at it that costs nothing. */
+  matches(bytes: Uint8Array): boolean;
+  load(file: SourceFile): Promise<Model>;
+}
+
+/** What `loadModel` reads besides our own files. Each in a chunk of its own, loaded when a file asks for it. */
+const IMPORTERS: readonly Importer[] = [
+  {
+    name: "Keras .h5",
+    // After a block of the user's own of 512 bytes or more, or none.
+    matches: (bytes) => [0, 512, 1024, 2048].some((at) => begins(bytes, "\x89HDF\r\n\x1a\n", at)),
+    load: async (file) => (await import("./keras/import.ts")).importH5(file.bytes),
+  },
+  {
+    name: "PyTorch weights",
+    matches: isTorch,
+    load() {
+      throw new FormatError(
+        "loadModel(): a file of PyTorch's, which holds weights and no architecture; make the model, then fill it with fromPyTorch(source, model) of gruvy/formats",
+      );
+    },
+  },
+  {
+    name: "ONNX",
+    matches: isOnnx,
+    load: async (file) => (await import("./onnx/import.ts")).importOnnx(file),
+  },
+  {
+    name: "Keras .keras",
+    matches: isZip,
+    load: async (file) => (await import("./keras/import.ts")).importKerasZip(file.bytes),
+  },
+  {
+    name: "TensorFlow.js model.json",
+    matches: (bytes) => /^(\ufeff|\xef\xbb\xbf)?\s*\{/.test(latin(bytes, 0, 64)),
+    load: async (file) => (await import("./tfjs/import.ts")).importTfjs(file),
+  },
+];
+
+function latin(bytes: Uint8Array, from: number, to: number): string {
+  return String.fromCharCode(...bytes.subarray(from, to));
+}
+
+function begins(bytes: Uint8Array, magic: string, at = 0): boolean {
+  return latin(bytes, at, at + magic.length) === magic;
+}
+
+/** The format of a file that `importModel` reads, or undefined. */
+export function formatOf(bytes: Uint8Array): string | undefined {
+  return IMPORTERS.find(({ matches }) => matches(bytes))?.name;
+}
+
+/**
+ * A model from a file of another program; its content tells which.
+ *
+ * @param bytes the file's, where the source is one file
+ * @throws FormatError for a file that is damaged, hostile, or holds what gruvy has not; it names what
+ */
+export async function importModel(source: ModelSource | ModelFiles, bytes?: Uint8Array): Promise<Model> {
+  const where = "loadModel()";
+  if (!bytes && !isFiles(source))
+    throw new OptionError(`${where}: expected a path, URL, bytes, Response or File, got ${shown(source)}`);
+  try {
+    if (!bytes) return await (await import("./tfjs/import.ts")).importTfjsFiles(source as ModelFiles);
+    const importer = IMPORTERS.find(({ matches }) => matches(bytes));
+    if (!importer)
+      throw new FormatError(
+        `${where}: ${bytes.length} bytes of no format known here: gruvy .safetensors, ${IMPORTERS.map(({ name }) => name).join(", ")}`,
+      );
+    return await importer.load({ bytes, place: placeOf(source) });
+  } catch (error) {
+    // What a layer refuses, the file has asked for; what loadModel() refuses itself, its caller has.
+    if (!(error instanceof GruvyError) || error instanceof FormatError || error.message.startsWith(where)) throw error;
+    throw new FormatError(`${where}: ${error.message}`);
+  }
+}
+
+function placeOf(source: unknown): string | undefined {
+  if (typeof source === "string" || source instanceof URL) return String(source);
+  const url = (source as { url?: unknown }).url;
+  return typeof url === "string" && url ? url : undefined;
+}
+
+/**
+ * Fills a model's weights from a file of PyTorch: a state dict or a checkpoint
+ * that holds one (`.pt`, `.pth`, zip or legacy), or `.safetensors`.
+ *
+ * Layers take modules of their kind and shape in order: each gru of a stack
+ * one level of an nn.GRU, a bidirectional one both directions of a level, an
+ * embedding an nn.Embedding, a dense an nn.Linear, a layerNorm an
+ * nn.LayerNorm. A module called as the layer goes before others. Where names
+ * could be read in two ways, `mapping` decides.
+ *
+ * @example
+ * const model = await sequential([gru(64, { returnSequences: true }), gru(64), dense(3)], { inputShape: [null, 8] })
+ * await fromPyTorch("checkpoint.pt", model)
+ * @param source path, URL, bytes, Response, File or Blob
+ * @returns the model
+ * @throws FormatError naming what is missing, what is left over, and shapes that differ; then nothing has changed
+ */
+export async function fromPyTorch<M extends Model>(
+  source: ModelSource,
+  model: M,
+  options: FromPyTorchOptions = {},
+): Promise<M> {
+  const { fillFromTorch } = await import("./torch/import.ts");
+  await fillFromTorch(source, model, options);
+  return model;
+}

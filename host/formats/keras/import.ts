@@ -1,0 +1,136 @@
+import { FormatError } from "../../core/errors.ts";
+import { shown } from "../../core/options.ts";
+import type { Tensor } from "../../core/tensor.ts";
+import type { Model } from "../../stacks/model.ts";
+import { type Dataset, type Group, type Item, openHdf5 } from "../hdf5/read.ts";
+import { readZip, unpack, unpackedLimit } from "../zip.ts";
+import { buildModel } from "./build.ts";
+import { isRecord, type KerasModel, kerasDialect, parseJson } from "./config.ts";
+
+/**
+ * Keras's files. `.h5`, of all versions: attributes with the model as JSON,
+ * and a group a layer whose attribute lists its weights in order. `.keras`, of
+ * version 3: a zip of the JSON and an HDF5 file whose groups follow the
+ * structure of the model.
+ */
+
+const WHERE = "loadModel()";
+
+/** A model from the bytes of an `.h5` file. */
+export async function importH5(bytes: Uint8Array): Promise<Model> {
+  const root = openHdf5(bytes, WHERE, unpackedLimit(bytes.length));
+  const text = attribute(root, "model_config");
+  if (text === undefined)
+    throw new FormatError(
+      `${WHERE}: an HDF5 file without "model_config": weights only; make the model, then fromKeras(source, model)`,
+    );
+  const { class_name: className, config } = topology(parseJson(text, `${WHERE}: the model_config`));
+  const weights = root.get("model_weights");
+  if (weights?.kind !== "group") throw new FormatError(`${WHERE}: an HDF5 file without the group "model_weights"`);
+  return buildModel({ className, config, dialect: kerasDialect(versionOf(root)), weights: legacyWeights(weights) });
+}
+
+/** A model from the bytes of a `.keras` file. */
+export async function importKerasZip(bytes: Uint8Array): Promise<Model> {
+  const limit = unpackedLimit(bytes.length);
+  const files = readZip(bytes, WHERE);
+  const member = async (name: string, most: number) => {
+    const entry = files.get(name);
+    return entry && unpack(entry, WHERE, most);
+  };
+  const config = await member("config.json", limit / 4);
+  if (!config)
+    throw new FormatError(
+      `${WHERE}: a zip without config.json is no Keras model; it holds ${[...files.keys()]
+        .slice(0, 5)
+        .map((name) => shown(name))
+        .join(", ")}`,
+    );
+  const weights = await member("model.weights.h5", limit);
+  if (!weights) throw new FormatError(`${WHERE}: a .keras file without model.weights.h5`);
+  const about = await member("metadata.json", 2 ** 20);
+  const metadata = about && parseJson(decode(about), `${WHERE}: metadata.json`);
+  const version = isRecord(metadata) && typeof metadata.keras_version === "string" ? metadata.keras_version : "3";
+  const { class_name: className, config: own } = topology(parseJson(decode(config), `${WHERE}: config.json`));
+  return buildModel({
+    className,
+    config: own,
+    dialect: kerasDialect(version),
+    weights: structuredWeights(openHdf5(weights, WHERE, limit)),
+  });
+}
+
+function decode(bytes: Uint8Array): string {
+  // A copy, as browsers do not decode shared memory.
+  return new TextDecoder().decode(bytes.slice());
+}
+
+/** The class and the options of a model. */
+export function topology(json: unknown): { class_name: string; config: unknown } {
+  if (!isRecord(json) || typeof json.class_name !== "string")
+    throw new FormatError(`${WHERE}: the model's JSON has no class_name`);
+  return { class_name: json.class_name, config: json.config };
+}
+
+/** An attribute of one text. */
+function attribute(item: Item, name: string): string | undefined {
+  return lines(item, name)?.[0];
+}
+
+/** An attribute of texts; long ones are split into name0, name1... */
+function lines(item: Item, name: string): string[] | undefined {
+  const whole = item.strings(name);
+  if (whole || !item.attributes.includes(`${name}0`)) return whole;
+  const parts: string[][] = [];
+  for (let i = 0; item.attributes.includes(`${name}${i}`); i++) parts.push(item.strings(`${name}${i}`)!);
+  return parts.flat();
+}
+
+/** On the file or, in files of weights only, on the weights too. */
+function versionOf(root: Group): string | undefined {
+  const weights = root.get("model_weights");
+  return attribute(root, "keras_version") ?? (weights && attribute(weights, "keras_version"));
+}
+
+/** Weights as `.h5` has them: by the name of the layer, those of inner models under that of the outermost. */
+function legacyWeights(groups: Group): KerasModel["weights"] {
+  return async ({ names, depth }) => {
+    const group = groups.get(names[0]);
+    if (group?.kind !== "group") return [];
+    const all = lines(group, "weight_names") ?? [];
+    // A layer of an inner model is told by its name, which is a part of its weights' names.
+    const own = depth === 1 ? all : all.filter((name) => name.split("/").includes(names[depth - 1]));
+    const tensors: Tensor[] = [];
+    for (const name of own) {
+      const found = group.get(name);
+      if (found?.kind !== "dataset") throw new FormatError(`${WHERE}: the weights ${shown(name)} are missing`);
+      tensors.push(await found.read());
+    }
+    return tensors;
+  };
+}
+
+/** Weights as `.keras` has them: by the place of the layer in the model, variables numbered. */
+function structuredWeights(root: Group): KerasModel["weights"] {
+  const datasets = new Map<string, Dataset>();
+  const walk = (group: Group, path: string) => {
+    for (const name of group.names) {
+      const found = group.get(name);
+      // Some versions have written paths of Windows, and the list of layers under another name.
+      const here = `${path}/${name.replaceAll("\\", "/")}`.replace(/^\/_layer_checkpoint_dependencies\//, "/layers/");
+      if (found?.kind === "group") walk(found, here);
+      else if (found) datasets.set(here.slice(1), found);
+    }
+  };
+  walk(root, "");
+  return async ({ group, within }) => {
+    const tensors: Tensor[] = [];
+    for (const inner of within)
+      for (let i = 0; ; i++) {
+        const found = datasets.get(`${group}/${inner ? `${inner}/` : ""}vars/${i}`);
+        if (!found) break;
+        tensors.push(await found.read());
+      }
+    return tensors;
+  };
+}

@@ -1,0 +1,144 @@
+import { FormatError } from "../../core/errors.ts";
+import type { Json } from "../../layers/layer.ts";
+import type { Writer } from "./export.ts";
+import type { AttributeValue } from "./proto.ts";
+
+/** Activations of gruvy as ONNX has them: functions of its GRU, and operators. */
+
+interface Named {
+  readonly name: string;
+  readonly alpha: number;
+  readonly beta: number;
+}
+
+/** Where the config leaves them out: host/layers/activations.ts. */
+const DEFAULTS: Readonly<Record<string, { alpha?: number; beta?: number }>> = {
+  hardSigmoid: { alpha: 1 / 6, beta: 0.5 },
+  hardSigmoid02: { alpha: 0.2, beta: 0.5 },
+  leakyRelu: { alpha: 0.01 },
+  elu: { alpha: 1 },
+  hardtanh: { alpha: -1, beta: 1 },
+  affine: { alpha: 1, beta: 0 },
+  scaledTanh: { alpha: 1, beta: 1 },
+  thresholdedRelu: { alpha: 1 },
+  clippedSigmoid: { alpha: 1 },
+  clippedTanh: { alpha: 1 },
+};
+
+function resolve(activation: Json): Named {
+  const { name, alpha, beta } = (typeof activation === "string" ? { name: activation } : activation) as {
+    name: string;
+    alpha?: number;
+    beta?: number;
+  };
+  return { name, alpha: alpha ?? DEFAULTS[name]?.alpha ?? 0, beta: beta ?? DEFAULTS[name]?.beta ?? 0 };
+}
+
+/** A GRU's function, and which of alpha and beta it takes. */
+const FUNCTIONS: Readonly<Record<string, { name: string; alpha?: true; beta?: true }>> = {
+  tanh: { name: "Tanh" },
+  sigmoid: { name: "Sigmoid" },
+  clippedTanh: { name: "Tanh" },
+  clippedSigmoid: { name: "Sigmoid" },
+  relu: { name: "Relu" },
+  hardSigmoid: { name: "HardSigmoid", alpha: true, beta: true },
+  hardSigmoid02: { name: "HardSigmoid", alpha: true, beta: true },
+  leakyRelu: { name: "LeakyRelu", alpha: true },
+  elu: { name: "Elu", alpha: true },
+  softsign: { name: "Softsign" },
+  softplus: { name: "Softplus" },
+  affine: { name: "Affine", alpha: true, beta: true },
+  linear: { name: "Affine", alpha: true, beta: true },
+  scaledTanh: { name: "ScaledTanh", alpha: true, beta: true },
+  thresholdedRelu: { name: "ThresholdedRelu", alpha: true },
+};
+
+/**
+ * The attributes of a GRU node that say what its activations are.
+ *
+ * @param activations of gate and candidate, for each direction
+ * @throws what `refused` gives, for those that a GRU node does not have
+ */
+export function gruActivations(
+  activations: readonly Json[],
+  refused: (what: string, instead: string) => FormatError,
+): Record<string, AttributeValue> {
+  const all = activations.map(resolve);
+  if (all.every(({ name }, i) => name === (i % 2 ? "tanh" : "sigmoid"))) return {};
+  const clips = new Set(all.map(({ name, alpha }) => (name.startsWith("clipped") ? alpha : undefined)));
+  if (clips.size > 1) throw refused("clipped beside other activations", "a GRU node clips all or none");
+  const [clip] = clips;
+  const names: string[] = [];
+  const alphas: number[] = [];
+  const betas: number[] = [];
+  for (const { name, alpha, beta } of all) {
+    if (!Object.hasOwn(FUNCTIONS, name))
+      throw refused(`the activation "${name}" in a gru`, `it has ${Object.keys(FUNCTIONS).join(", ")}`);
+    const own = FUNCTIONS[name];
+    names.push(own.name);
+    if (own.alpha) alphas.push(name === "linear" ? 1 : alpha);
+    if (own.beta) betas.push(name === "linear" ? 0 : beta);
+  }
+  return {
+    activations: names,
+    ...(alphas.length && { activation_alpha: Float32Array.from(alphas) }),
+    ...(betas.length && { activation_beta: Float32Array.from(betas) }),
+    ...(clip !== undefined && { clip: { float: clip } }),
+  };
+}
+
+/** Operators of one input; `alpha` and `beta` become attributes. */
+const OPERATORS: Readonly<Record<string, { type: string; attributes?: readonly ("alpha" | "beta")[] }>> = {
+  tanh: { type: "Tanh" },
+  sigmoid: { type: "Sigmoid" },
+  relu: { type: "Relu" },
+  selu: { type: "Selu" },
+  softplus: { type: "Softplus" },
+  softsign: { type: "Softsign" },
+  hardSigmoid: { type: "HardSigmoid", attributes: ["alpha", "beta"] },
+  hardSigmoid02: { type: "HardSigmoid", attributes: ["alpha", "beta"] },
+  leakyRelu: { type: "LeakyRelu", attributes: ["alpha"] },
+  elu: { type: "Elu", attributes: ["alpha"] },
+  thresholdedRelu: { type: "ThresholdedRelu", attributes: ["alpha"] },
+};
+
+/** Adds an activation to the graph. @returns the name of its output */
+export function applyActivation(writer: Writer, layer: string, x: string, activation: Json, where: string): string {
+  const { name, alpha, beta } = resolve(activation);
+  const op = (type: string, inputs: readonly string[], attributes?: Record<string, AttributeValue>) =>
+    writer.op(type, layer, inputs, attributes);
+  const clip = (low: number, high: number) => op("Clip", [x, writer.constant(low), writer.constant(high)]);
+  if (Object.hasOwn(OPERATORS, name)) {
+    const { type, attributes = [] } = OPERATORS[name];
+    const values = { alpha, beta };
+    return op(type, [x], Object.fromEntries(attributes.map((key) => [key, { float: values[key] }])));
+  }
+  switch (name) {
+    case "linear":
+      return x;
+    case "softmax":
+      return op("Softmax", [x], { axis: -1 });
+    case "logSoftmax":
+      return op("LogSoftmax", [x], { axis: -1 });
+    case "gelu":
+      writer.opset = 20;
+      return op("Gelu", [x]);
+    case "silu":
+      return op("Mul", [x, op("Sigmoid", [x])]);
+    case "logSigmoid":
+      // -ln(1 + e^-x): the logarithm of a sigmoid would be that of 0 far below.
+      return op("Neg", [op("Softplus", [op("Neg", [x])])]);
+    case "hardtanh":
+      return clip(alpha, beta);
+    case "affine":
+      return op("Add", [op("Mul", [x, writer.constant(alpha)]), writer.constant(beta)]);
+    case "scaledTanh":
+      return op("Mul", [op("Tanh", [op("Mul", [x, writer.constant(beta)])]), writer.constant(alpha)]);
+    case "clippedSigmoid":
+      return op("Sigmoid", [clip(-alpha, alpha)]);
+    case "clippedTanh":
+      return op("Tanh", [clip(-alpha, alpha)]);
+    default:
+      throw new FormatError(`${where}: layer "${layer}": the activation "${name}", which ONNX has no operator for`);
+  }
+}

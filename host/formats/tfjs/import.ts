@@ -1,0 +1,182 @@
+import { FormatError, OptionError } from "../../core/errors.ts";
+import { shown } from "../../core/options.ts";
+import { count, shapeText, type Tensor } from "../../core/tensor.ts";
+import type { Model } from "../../stacks/model.ts";
+import { fromHalf } from "../half.ts";
+import type { SourceFile } from "../import.ts";
+import { buildModel } from "../keras/build.ts";
+import { type Config, isRecord, type KerasModel, kerasDialect, parseJson, TFJS } from "../keras/config.ts";
+import { topology } from "../keras/import.ts";
+import { beside, isSource, type ModelFiles, readSource } from "../source.ts";
+import { unpackedLimit } from "../zip.ts";
+
+/**
+ * TensorFlow.js layers models: `model.json` with Keras's JSON and a manifest
+ * of weights, whose numbers stand one after the other in the files beside it.
+ */
+
+const WHERE = "loadModel()";
+
+/** The bytes of a file that model.json names. */
+type Fetch = (path: string) => Promise<Uint8Array>;
+
+/** A model from model.json and the files beside it, at its path or URL. */
+export function importTfjs({ bytes, place }: SourceFile): Promise<Model> {
+  const json = parseJson(new TextDecoder().decode(bytes.slice()), `${WHERE}: the file`);
+  return fromManifest(json, async (path) => {
+    if (place === undefined)
+      throw new FormatError(
+        `${WHERE}: a model.json without the place of ${shown(path)}; pass its path or URL, or { "model.json": ..., ${shown(path)}: ... }`,
+      );
+    return readSource(beside(place, path, WHERE), WHERE);
+  });
+}
+
+/**
+ * A model from several files by name, from a list of File objects, or from
+ * what TensorFlow.js itself hands on: { modelTopology, weightSpecs, weightData }.
+ */
+export async function importTfjsFiles(files: ModelFiles): Promise<Model> {
+  if ("modelTopology" in files)
+    return importArtifacts(files, "weightData" in files ? joined(files.weightData) : new Uint8Array());
+  const entries: [string, unknown][] = Array.isArray(files)
+    ? files.map((file) => [String((file as { name?: unknown } | null)?.name), file])
+    : Object.entries(files);
+  const named = new Map(entries);
+  const read = async (name: string) => {
+    const file = named.get(name) ?? named.get(name.split("/").at(-1)!);
+    if (!isSource(file))
+      throw new FormatError(`${WHERE}: the file ${shown(name)} is missing; there are ${shown([...named.keys()])}`);
+    return readSource(file, WHERE);
+  };
+  const main = [...named.keys()].find((name) => name.endsWith(".json"));
+  if (main === undefined)
+    throw new OptionError(
+      `${WHERE}: expected a path, URL, bytes, Response or File, or files by name with one .json among them, got ${shown(files)}`,
+    );
+  const text = new TextDecoder().decode((await read(main)).slice());
+  return fromManifest(parseJson(text, `${WHERE}: ${shown(main)}`), read);
+}
+
+async function fromManifest(json: unknown, fetch: Fetch): Promise<Model> {
+  if (!isRecord(json)) throw new FormatError(`${WHERE}: expected the object of a model.json`);
+  if (json.format === "graph-model")
+    throw new FormatError(
+      `${WHERE}: a TensorFlow.js graph model; convert the original again with --output_format=tfjs_layers_model`,
+    );
+  if (json.modelTopology === undefined && "class_name" in json)
+    throw new FormatError(`${WHERE}: the JSON of a Keras model without weights; save the model as .keras`);
+  const groups = json.weightsManifest;
+  if (!Array.isArray(groups)) throw new FormatError(`${WHERE}: a JSON file without "weightsManifest" is no model.json`);
+  const weights = new Map<string, Tensor>();
+  for (const group of groups) {
+    if (!isRecord(group) || !Array.isArray(group.paths) || !Array.isArray(group.weights))
+      throw new FormatError(`${WHERE}: a group of "weightsManifest" without paths and weights`);
+    if (new Set(group.paths).size !== group.paths.length)
+      throw new FormatError(`${WHERE}: a path stands twice in "weightsManifest"`);
+    const pieces: Uint8Array[] = [];
+    for (const path of group.paths) {
+      if (typeof path !== "string") throw new FormatError(`${WHERE}: a path of "weightsManifest" is ${shown(path)}`);
+      pieces.push(await fetch(path));
+    }
+    readWeights(group.weights, joined(pieces), weights);
+  }
+  return build(json.modelTopology, weights);
+}
+
+async function importArtifacts(files: ModelFiles, data: Uint8Array): Promise<Model> {
+  const weights = new Map<string, Tensor>();
+  readWeights(Array.isArray(files.weightSpecs) ? files.weightSpecs : [], data, weights);
+  return build(files.modelTopology, weights);
+}
+
+/** One buffer, or several in order. */
+function joined(data: unknown): Uint8Array {
+  const pieces = (Array.isArray(data) ? data : [data]).map((piece: unknown) => {
+    if (piece instanceof ArrayBuffer) return new Uint8Array(piece);
+    if (piece instanceof Uint8Array) return piece;
+    throw new FormatError(`${WHERE}: "weightData": expected bytes, got ${shown(piece)}`);
+  });
+  if (pieces.length === 1) return pieces[0];
+  const out = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  pieces.reduce((at, piece) => {
+    out.set(piece, at);
+    return at + piece.length;
+  }, 0);
+  return out;
+}
+
+const SIZES: Readonly<Record<string, number>> = { float32: 4, int32: 4, bool: 1, uint8: 1, uint16: 2, float16: 2 };
+
+/** Weights of a manifest from the bytes of its group; they must fill them. */
+function readWeights(specs: readonly unknown[], data: Uint8Array, into: Map<string, Tensor>): void {
+  let at = 0;
+  let room = unpackedLimit(data.length);
+  for (const spec of specs) {
+    if (!isRecord(spec) || typeof spec.name !== "string") throw new FormatError(`${WHERE}: a weight without a name`);
+    const { name, shape, quantization } = spec;
+    const what = `${WHERE}: the weights ${shown(name)}`;
+    if (!Array.isArray(shape) || shape.length > 8 || !shape.every((n) => Number.isSafeInteger(n) && n >= 0))
+      throw new FormatError(`${what}: expected a shape, got ${shown(shape)}`);
+    const dtype = isRecord(quantization) ? quantization.dtype : spec.dtype;
+    if (typeof dtype !== "string" || !Object.hasOwn(SIZES, dtype))
+      throw new FormatError(`${what}: expected numbers of ${Object.keys(SIZES).join(", ")}, got ${shown(dtype)}`);
+    const bytes = count(shape) * SIZES[dtype];
+    if (!(at + bytes <= data.length))
+      throw new FormatError(
+        `${what}: expected ${bytes} bytes for ${shapeText(shape)} from byte ${at}, got ${data.length} in all`,
+      );
+    room -= 4 * count(shape);
+    if (room < 0) throw new FormatError(`${what}: more numbers than the files hold`);
+    if (into.has(name)) throw new FormatError(`${what} stand twice in the manifest`);
+    const { buffer } = data.slice(at, at + bytes);
+    const packed = isRecord(quantization) ? quantization : undefined;
+    into.set(name, { shape, data: decode(buffer as ArrayBuffer, dtype, packed, spec.dtype, what) });
+    at += bytes;
+  }
+  if (at !== data.length) throw new FormatError(`${WHERE}: expected ${at} bytes of weights, got ${data.length}`);
+}
+
+function decode(
+  buffer: ArrayBuffer,
+  dtype: string,
+  quantization: Config | undefined,
+  original: unknown,
+  what: string,
+): Float32Array {
+  if (dtype === "float32") return new Float32Array(buffer);
+  if (dtype === "float16") return fromHalf(new Uint16Array(buffer));
+  if (dtype === "int32") return Float32Array.from(new Int32Array(buffer));
+  const stored = dtype === "uint16" ? new Uint16Array(buffer) : new Uint8Array(buffer);
+  if (!quantization) return Float32Array.from(stored);
+  const { min, scale } = quantization;
+  if (typeof min !== "number" || typeof scale !== "number")
+    throw new FormatError(`${what}: a quantization without min and scale`);
+  return Float32Array.from(stored, (q) => (original === "int32" ? Math.round(q * scale + min) : q * scale + min));
+}
+
+function build(modelTopology: unknown, weights: ReadonlyMap<string, Tensor>): Promise<Model> {
+  const converted = isRecord(modelTopology) && isRecord(modelTopology.model_config);
+  const { class_name: className, config } = topology(converted ? modelTopology.model_config : modelTopology);
+  const version = isRecord(modelTopology) ? modelTopology.keras_version : undefined;
+  // What the converter made of a Keras model has Keras's version, and Keras's meaning.
+  const dialect = typeof version === "string" && /^\d/.test(version) ? kerasDialect(version) : TFJS;
+  return buildModel({ className, config, dialect, weights: byName(weights) });
+}
+
+/** Weights by names of their layer: "gru_1/kernel", "bidirectional/forward_gru/gru_cell/kernel". */
+function byName(weights: ReadonlyMap<string, Tensor>): KerasModel["weights"] {
+  const segments = [...weights].map(([name, tensor]) => ({ parts: name.split("/"), tensor }));
+  return async ({ names, depth }) => {
+    const tests: ((parts: string[]) => boolean)[] = [
+      (parts) => depth === 1 && parts[0] === names[0],
+      (parts) => parts.includes(names[depth - 1]),
+      (parts) => names.slice(depth).includes(parts[0]),
+    ];
+    for (const test of tests) {
+      const found = segments.filter(({ parts }) => test(parts));
+      if (found.length > 0) return found.map(({ tensor }) => tensor);
+    }
+    return [];
+  };
+}

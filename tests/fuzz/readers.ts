@@ -1,0 +1,128 @@
+import { readFileSync } from "node:fs";
+import { exportModel, fromPyTorch } from "../../host/formats/index.ts";
+import {
+  bidirectional,
+  dense,
+  dropout,
+  embedding,
+  gru,
+  type Layer,
+  layerNorm,
+  loadModel,
+  type Model,
+  masking,
+  sequential,
+} from "../../host/index.ts";
+
+/** A reader under attack. */
+export interface Reader {
+  readonly name: string;
+  /** Files as they should be, of every kind that it reads: small, so that changes hit what matters. */
+  readonly seeds: () => Promise<Uint8Array[]>;
+  /** A model, or a FormatError; or nothing where the reader fills a model that is there. */
+  readonly read: (bytes: Uint8Array) => Promise<Model | undefined>;
+}
+
+const fixture = (path: string) => new Uint8Array(readFileSync(new URL(`../fixtures/${path}`, import.meta.url)));
+
+/** Layers of all kinds. */
+const STACKS: readonly { readonly layers: readonly Layer[]; readonly inputShape: (number | null)[] }[] = [
+  {
+    layers: [gru(5, { returnSequences: true }), layerNorm(), dropout(0.2), gru(3), dense(2, { activation: "softmax" })],
+    inputShape: [null, 3],
+  },
+  {
+    layers: [embedding(9, 4, { maskZero: true }), gru(3, { resetAfter: false, goBackwards: true }), dense(2)],
+    inputShape: [6],
+  },
+  {
+    layers: [
+      masking({ maskValue: -1 }),
+      bidirectional(gru(2, { resetAfter: false, returnSequences: true, useBias: false })),
+      gru(2, { resetAfter: false }),
+    ],
+    inputShape: [4, 3],
+  },
+];
+
+async function exported(format: "keras" | "h5" | "onnx" | "tfjs", stacks = STACKS): Promise<Uint8Array[]> {
+  const files: Uint8Array[] = [];
+  for (const [i, { layers, inputShape }] of stacks.entries()) {
+    const model = await sequential(layers, { inputShape, seed: i });
+    const made = await exportModel(model, format);
+    files.push(made instanceof Uint8Array ? made : joined(made));
+    model.dispose();
+  }
+  return files;
+}
+
+/** Two files as one, a zero between: JSON has none. */
+function joined(files: Record<string, Uint8Array>): Uint8Array {
+  return Uint8Array.from([...files["model.json"], 0, ...files["weights.bin"]]);
+}
+
+/** The network of the PyTorch files of the name gru-2-bi-batch-first, filled from a file. */
+async function torchModel(bytes: Uint8Array): Promise<Model> {
+  const layer = () => bidirectional(gru(5, { returnSequences: true }));
+  const model = await sequential([layer(), layer(), dense(3)], { inputShape: [null, 2] });
+  try {
+    return await fromPyTorch(bytes, model);
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+}
+
+/** A new reader is a row. */
+export const READERS: readonly Reader[] = [
+  {
+    name: "gruvy",
+    async seeds() {
+      const files: Uint8Array[] = [];
+      for (const [i, { layers, inputShape }] of STACKS.entries()) {
+        const model = await sequential(layers, { inputShape, seed: i });
+        files.push(model.toBytes(), model.toBytes({ precision: "float16" }));
+        model.dispose();
+      }
+      return files;
+    },
+    read: loadModel,
+  },
+  {
+    name: "pytorch",
+    seeds: async () =>
+      ["pt", "legacy.pt", "safetensors"].map((form) => fixture(`torch-files/gru-2-bi-batch-first.${form}`)),
+    read: torchModel,
+  },
+  {
+    name: "onnx",
+    async seeds() {
+      const names = ["gru-1", "gru-2-bi-batch-first", "gru-3-nobias", "gru-packed", "classifier"];
+      const own = await exported("onnx", [STACKS[0]]);
+      return [...own, ...names.map((name) => fixture(`torch-files/${name}.onnx`))];
+    },
+    read: loadModel,
+  },
+  {
+    name: "keras-h5",
+    seeds: async () => [...(await exported("h5")), ...["gru.h5", "packed.h5"].map((name) => fixture(`keras/${name}`))],
+    read: loadModel,
+  },
+  {
+    name: "keras-zip",
+    seeds: async () => [
+      ...(await exported("keras")),
+      ...["gru.keras", "packed.keras"].map((name) => fixture(`keras/${name}`)),
+    ],
+    read: loadModel,
+  },
+  {
+    name: "tfjs",
+    seeds: () => exported("tfjs", STACKS.slice(1)),
+    read(bytes) {
+      const end = bytes.indexOf(0);
+      const [json, weights] = end < 0 ? [bytes, new Uint8Array()] : [bytes.slice(0, end), bytes.slice(end + 1)];
+      return loadModel({ "model.json": json, "weights.bin": weights });
+    },
+  },
+];
