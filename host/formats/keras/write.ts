@@ -52,7 +52,7 @@ export function describeModel(model: Model, target: Target): WrittenModel {
   const weights = model.weights();
   return {
     inputShape: model.inputShape,
-    tokens: model.network.inputs[0].type === "tokens",
+    tokens: model.network.inputs[0].port.type === "tokens",
     layers: layers.map(({ type, name, config: own }) => {
       if (!Object.hasOwn(WRITERS, type))
         throw new FormatError(
