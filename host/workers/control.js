@@ -19,13 +19,13 @@ export const GRAIN = 5;
 export const FAILED = 6;
 /** Workers that are up. */
 export const READY = 7;
-/** The kernel's number in the table, and its arguments but for the range and the thread. */
+/** The kernel's number in the table, and its arguments but for the range and the thread: f64, as rates are no whole numbers. */
 export const KERNEL = 8;
 export const COUNT = 9;
 export const ARGUMENTS = 10;
-/** Room for arguments, then for a message. */
-export const MESSAGE = 48;
-export const WORDS = 128;
+/** Room for 35 arguments, then for a message. */
+export const MESSAGE = 80;
+export const WORDS = 160;
 
 /**
  * Claims items until none is left.
@@ -36,7 +36,7 @@ export const WORDS = 128;
  */
 export function claim(control, kernels, thread) {
   const kernel = kernels[control[KERNEL]];
-  const args = Array.from(control.subarray(ARGUMENTS, ARGUMENTS + control[COUNT]));
+  const args = new Float64Array(control.buffer, control.byteOffset + 4 * ARGUMENTS, control[COUNT]);
   const end = control[END];
   const grain = control[GRAIN];
   for (;;) {

@@ -134,7 +134,7 @@ export class Pool {
     const { control, kernels } = this;
     control[KERNEL] = job.kernel;
     control[COUNT] = job.args.length;
-    control.set(job.args, ARGUMENTS);
+    this.arena.f64.set(job.args, (this.block.address >>> 3) + (ARGUMENTS >>> 1));
     control[END] = job.to;
     control[GRAIN] = job.grain;
     control[FAILED] = 0;
