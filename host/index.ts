@@ -53,6 +53,7 @@ export { add, average, type MergeOptions, maximum, multiply, subtract } from "./
 export { type MultiHeadAttentionOptions, multiHeadAttention } from "./layers/multi-head-attention.ts";
 
 export { type Pooling1dOptions, pooling1d } from "./layers/pooling1d.ts";
+export { remask } from "./layers/remask.ts";
 export { repeat } from "./layers/repeat.ts";
 export { reverse } from "./layers/reverse.ts";
 export { type BinaryCrossEntropyOptions, binaryCrossentropy } from "./losses/binary-cross-entropy.ts";

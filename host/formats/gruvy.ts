@@ -245,7 +245,8 @@ async function checkQuantization(value: unknown): Promise<Quantization> {
   return { precision: "int8", activationBits: bits, ranges: Object.fromEntries(ranges) as Record<string, number> };
 }
 
-async function build({ kind, config }: Architecture, weights: Weights): Promise<Model<unknown>> {
+/** A model of an architecture from a file. */
+export async function build({ kind, config }: Architecture, weights: Weights): Promise<Model<unknown>> {
   if ((kind !== "sequential" && kind !== "graph") || !isRecord(config))
     throw new FormatError('loadModel(): the architecture is neither "sequential" nor "graph"');
   const { layers, inputShape, seed } = config as { layers?: unknown; inputShape?: unknown; seed?: unknown };

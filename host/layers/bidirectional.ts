@@ -1,5 +1,5 @@
 import { OptionError, ShapeError } from "../core/errors.ts";
-import { checkOptions, oneOf, shown } from "../core/options.ts";
+import { checkOptions, flag, oneOf, shown } from "../core/options.ts";
 import { type CallableLayer, callable, type GraphNode, type WithStates } from "./callable.ts";
 import { type Builder, type Layer, type Port, padded, stepsOf } from "./layer.ts";
 import { checkName } from "./name.ts";
@@ -14,6 +14,8 @@ export interface BidirectionalOptions {
   merge?: (typeof MERGES)[number];
   /** The layer that reads from the end, with `goBackwards: true`. Default: the wrapped one, reversed. */
   backwardLayer?: Layer;
+  /** With a mask: outputs of masked steps are zero rather than the last output repeated. Default: where sequences are returned. */
+  zeroOutputForMask?: boolean;
 }
 
 /**
@@ -43,13 +45,14 @@ export function bidirectional(
 export function bidirectional(layer: Layer, options?: BidirectionalOptions): CallableLayer;
 export function bidirectional(layer: Layer, options: BidirectionalOptions = {}): CallableLayer<GraphNode | WithStates> {
   const where = "bidirectional()";
-  checkOptions(where, options, ["name", "merge", "backwardLayer"]);
+  checkOptions(where, options, ["name", "merge", "backwardLayer", "zeroOutputForMask"]);
   const merge = oneOf(where, "merge", options.merge ?? "concat", MERGES);
   checkRecurrent(where, "layer", layer, false);
-  const { backwardLayer } = options;
+  const { backwardLayer, zeroOutputForMask: zero } = options;
+  if (zero !== undefined) flag(where, "zeroOutputForMask", zero);
   if (backwardLayer !== undefined) checkRecurrent(where, "backwardLayer", backwardLayer, true);
   const direction = (of: Layer, goBackwards: boolean) =>
-    of.directed!({ goBackwards, zeroOutputForMask: of.config.returnSequences === true });
+    of.directed!({ goBackwards, zeroOutputForMask: zero ?? of.config.returnSequences === true });
   const forwardLayer = direction(layer, false);
   const reversedLayer = direction(backwardLayer ?? layer, true);
 
@@ -61,6 +64,7 @@ export function bidirectional(layer: Layer, options: BidirectionalOptions = {}):
       merge,
       layer: { type: layer.type, config: layer.config },
       backwardLayer: backwardLayer ? { type: backwardLayer.type, config: backwardLayer.config } : null,
+      ...(zero !== undefined && { zeroOutputForMask: zero }),
     },
     build(b, inputs) {
       const forward = forwardLayer.build(scoped(b, "forward"), inputs);

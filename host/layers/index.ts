@@ -17,8 +17,8 @@ import { add, average, maximum, multiply, subtract } from "./merge.ts";
 import { multiHeadAttention } from "./multi-head-attention.ts";
 
 import { pooling1d } from "./pooling1d.ts";
+import { remask } from "./remask.ts";
 import { repeat } from "./repeat.ts";
-
 import { reverse } from "./reverse.ts";
 
 /** A saved layer's options, its name among them; the factories check every one. */
@@ -47,6 +47,7 @@ const layers: Readonly<Record<string, (config: Config) => Layer>> = {
   multiHeadAttention: (c) => multiHeadAttention(c.heads as number, without(c, "heads")),
   masking: (c) => masking(without(c)),
   pooling1d: (c) => pooling1d(without(c)),
+  remask: (c) => remask(c.to as "none", without(c, "to")),
   reverse: (c) => reverse(without(c)),
   concatenate: (c) => concatenate(without(c)),
   add: (c) => add(without(c)),

@@ -154,6 +154,8 @@ export function runModel(spec: ModelSpec, weights: Readonly<Record<string, Numbe
       eachRow(([token]) => table[token]);
     } else if (type === "attention" || type === "multiHeadAttention") {
       each((sample) => ({ rows: attentionLayer(config, own, [sample]) }));
+    } else if (type === "remask") {
+      each(({ rows, mask }) => ({ rows, mask: config.to === "none" ? undefined : mask && [...mask].reverse() }));
     } else if (type === "reverse") {
       each(({ rows, mask }) => ({ rows: [...rows].reverse(), mask: mask && [...mask].reverse() }));
     } else if (type === "layerNorm") eachRow((row) => layerNorm(row, config.epsilon, own("gamma"), own("beta")));

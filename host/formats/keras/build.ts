@@ -1,121 +1,79 @@
 import { FormatError } from "../../core/errors.ts";
 import { shown } from "../../core/options.ts";
 import { shapeText, type Tensor } from "../../core/tensor.ts";
-import type { Layer, Param } from "../../layers/layer.ts";
+import type { Json, Param } from "../../layers/layer.ts";
+import type { GraphConfig, NodeRef } from "../../stacks/graph.ts";
 import type { Model } from "../../stacks/model.ts";
-import { assemble } from "../../stacks/sequential.ts";
-import { type Config, isRecord, type KerasModel, type Place } from "./config.ts";
-import { LAYERS, type Piece } from "./layers.ts";
+import { build } from "../gruvy.ts";
+import type { KerasModel } from "./config.ts";
+import { type Call, type Flow, Reader, type Step } from "./topology.ts";
 
 const WHERE = "loadModel()";
 
-/** Layers that a model may have. */
-const MOST_LAYERS = 10_000;
-
-/** A layer of the model in gruvy's terms, and where its weights are. */
-interface Step {
-  readonly name: string;
-  readonly where: string;
-  readonly piece: Piece;
-  readonly place: Place;
-}
-
-/** The class of a layer as Keras writes it in the groups of a `.keras` file: "TimeDistributed" as time_distributed. */
-export function snakeCase(className: string): string {
-  return className
-    .replace(/\W+/g, "")
-    .replace(/(.)([A-Z][a-z]+)/g, "$1_$2")
-    .replace(/([a-z])([A-Z])/g, "$1_$2")
-    .toLowerCase();
-}
-
 /** A model of gruvy from one of Keras, weights and all. */
 export async function buildModel(keras: KerasModel): Promise<Model> {
-  const { className, config } = keras;
-  const reader = new Reader(keras);
-  if (className !== "Sequential")
-    throw new FormatError(`${WHERE}: a model of class ${shown(className)}; expected "Sequential"`);
-  const inputShape = reader.sequential(config, [], "");
-  const layers = reader.steps.flatMap(({ piece }) => piece.layer ?? []);
-  if (layers.length === 0) throw new FormatError(`${WHERE}: a model without layers`);
-  const weights = new Weights(reader.steps);
+  const reader = new Reader(keras.dialect);
+  const { inputs, outputs } = reader.model(keras.className, keras.config);
+  const weights = new Weights([...reader.steps.values()]);
   await weights.read(keras);
-  return assemble(layers, { inputShape: inputShape ?? weights.inputShape() }, { given: (param) => weights.of(param) });
+  const { calls } = reader;
+  const used = new Set(calls.map(({ step }) => step));
+  const layers = [...used].map(({ name, piece: { layer } }) => ({ type: layer!.type, name, config: layer!.config }));
+  if (layers.length === 0) throw new FormatError(`${WHERE}: a model without layers`);
+  const described = inputs.map(({ name, shape, tokens }, i) => ({
+    name,
+    shape: tokens ? (shape ?? [null]) : (shape ?? weights.inputShape(calls, -1 - i)),
+    type: tokens ? ("tokens" as const) : ("values" as const),
+  }));
+  const given = (param: Param) => weights.of(param);
+  if (isChain(calls, outputs, inputs.length)) {
+    const config = { layers, inputShape: described[0].shape, seed: 0 };
+    return (await build({ kind: "sequential", config }, { given })) as Model;
+  }
+  const config: GraphConfig = {
+    inputs: described,
+    layers: layers as readonly { type: string; name: string; config: Readonly<Record<string, Json>> }[],
+    nodes: calls.map(({ step, inputs: read, states }) => ({
+      layer: step.name,
+      inputs: read.map(refOf),
+      ...(states.length && { initialStates: states.map(refOf) }),
+    })),
+    outputs: named(outputs, calls),
+    form: outputs.length === 1 ? "one" : "list",
+    seed: 0,
+  };
+  return (await build({ kind: "graph", config }, { given })) as Model;
 }
 
-/** Goes through the layers of a model and of the models inside it. */
-class Reader {
-  readonly steps: Step[] = [];
-  private readonly names = new Set<string>();
-
-  constructor(private readonly keras: KerasModel) {}
-
-  /**
-   * The layers of a Sequential model, one after the other.
-   *
-   * @param config the list of layers (Keras 1, 2.1), or a record with it
-   * @param outer names of the models around it
-   * @param group its group in a `.keras` file, with a slash at its end
-   * @returns the input shape, where the model says it
-   */
-  sequential(config: unknown, outer: readonly string[], group: string): (number | null)[] | undefined {
-    const list = Array.isArray(config) ? config : isRecord(config) ? config.layers : undefined;
-    if (!Array.isArray(list)) throw new FormatError(`${WHERE}: a Sequential model without a list of layers`);
-    let inputShape = isRecord(config) ? readShape(config.build_input_shape) : undefined;
-    const counts = new Map<string, number>();
-    for (const [i, layer] of list.entries()) {
-      if (!isRecord(layer) || typeof layer.class_name !== "string")
-        throw new FormatError(`${WHERE}: layer ${i} has no class`);
-      const { class_name: className, config: own } = layer;
-      const options = isRecord(own) ? own : {};
-      if (i === 0) inputShape = readShape(options.batch_input_shape ?? options.batch_shape) ?? inputShape;
-      if (className === "InputLayer") continue;
-      const snake = snakeCase(className);
-      const count = counts.get(snake) ?? 0;
-      counts.set(snake, count + 1);
-      const groupOf = `${group}layers/${snake}${count ? `_${count}` : ""}`;
-      const name = typeof options.name === "string" ? options.name : `${snake}_${this.steps.length}`;
-      if (className === "Sequential") {
-        const inner = this.sequential(own, [...outer, name], `${groupOf}/`);
-        if (i === 0) inputShape ??= inner;
-      } else this.layer(className, name, options, outer, groupOf);
-    }
-    return inputShape;
-  }
-
-  private layer(className: string, name: string, config: Config, outer: readonly string[], group: string): void {
-    if (this.steps.length >= MOST_LAYERS) throw new FormatError(`${WHERE}: more than ${MOST_LAYERS} layers`);
-    const where = `${WHERE}: layer ${shown(name)} (${className.slice(0, 60)})`;
-    if (!Object.hasOwn(LAYERS, className))
-      throw new FormatError(
-        `${where}: gruvy has no such layer; it reads ${Object.keys(LAYERS).join(", ")}, Sequential`,
-      );
-    const own = this.nameFor(name);
-    const piece = LAYERS[className](config, { className, name: own, where, dialect: this.keras.dialect });
-    const names = [...outer, name, ...(piece.inner ?? [])];
-    this.steps.push({
-      name: own,
-      where,
-      piece,
-      place: { names, depth: outer.length + 1, group, within: piece.within },
-    });
-  }
-
-  /** A name that gruvy takes, and that no other layer has. */
-  private nameFor(name: string): string {
-    let base = name.replace(/[\s./\\]+/g, "_").slice(0, 150) || "layer";
-    if (base.startsWith("__")) base = `layer${base}`;
-    let found = base;
-    for (let i = 1; this.names.has(found); i++) found = `${base}_${i}`;
-    this.names.add(found);
-    return found;
-  }
+function refOf({ node, state }: Flow): NodeRef {
+  return state === undefined ? node : [node, state];
 }
 
-/** The shape of a sample from [null, 12, 4]; undefined for what is no shape. */
-function readShape(shape: unknown): (number | null)[] | undefined {
-  if (!Array.isArray(shape) || shape.length < 2) return undefined;
-  return shape.slice(1) as (number | null)[];
+/** One layer after the other, each once: a sequential model. */
+function isChain(calls: readonly Call[], outputs: readonly Flow[], inputs: number): boolean {
+  if (inputs !== 1 || outputs.length !== 1) return false;
+  const [end] = outputs;
+  return (
+    end.node === calls.length - 1 &&
+    end.state === undefined &&
+    new Set(calls.map(({ step }) => step)).size === calls.length &&
+    calls.every(
+      ({ inputs: read, states }, i) =>
+        states.length === 0 && read.length === 1 && read[0].node === i - 1 && read[0].state === undefined,
+    )
+  );
+}
+
+/** Outputs under the names of their layers. */
+function named(outputs: readonly Flow[], calls: readonly Call[]): GraphConfig["outputs"] {
+  const taken = new Set<string>();
+  return outputs.map((flow) => {
+    const base = (calls[flow.node]?.step.name ?? "input") + (flow.state === undefined ? "" : "_state");
+    let name = base;
+    for (let i = 1; taken.has(name); i++) name = `${base}_${i}`;
+    taken.add(name);
+    return { name, from: refOf(flow) };
+  });
 }
 
 /** The weights of a model's layers, checked. */
@@ -151,14 +109,16 @@ class Weights {
   }
 
   /** For models that do not say: what the first layer with weights takes. */
-  inputShape(): (number | null)[] {
-    for (const step of this.steps.values()) {
-      const layer: Layer | undefined = step.piece.layer;
-      if (!layer || step.piece.within.length === 0) continue;
-      if (layer.readsTokens) return [null];
-      const inputs = this.params.get(step.name)?.kernel?.shape[0];
-      if (inputs !== undefined) return layer.type === "gru" ? [null, inputs] : [inputs];
+  inputShape(calls: readonly Call[], input: number): (number | null)[] {
+    let reads = input;
+    for (const [i, { step, inputs }] of calls.entries()) {
+      if (inputs[0].node !== reads) continue;
+      const { type } = step.piece.layer!;
+      const params = this.params.get(step.name) ?? {};
+      const shape = (params.kernel ?? params["forward.kernel"])?.shape;
+      if (shape) return type === "dense" ? [shape[0]] : [null, shape[shape.length - 2]];
+      reads = i;
     }
-    throw new FormatError(`${WHERE}: the model does not say what shape its input has`);
+    throw new FormatError(`${WHERE}: the model does not say what shape its input ${shown(-1 - input)} has`);
   }
 }

@@ -2,8 +2,8 @@ import type { Json } from "../../layers/layer.ts";
 import type { Model } from "../../stacks/model.ts";
 import { type TreeNode, writeHdf5 } from "../hdf5/write.ts";
 import { writeZip } from "../zip.ts";
-import { snakeCase } from "./build.ts";
 import { kerasDialect } from "./config.ts";
+import { snakeCase } from "./topology.ts";
 import { describeModel, type Target, type WrittenModel } from "./write.ts";
 
 /** Versions that we write as. */

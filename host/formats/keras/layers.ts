@@ -3,7 +3,10 @@ import { shown } from "../../core/options.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { activation } from "../../layers/activation.ts";
 import type { Activation } from "../../layers/activations.ts";
+import { attention } from "../../layers/attention.ts";
 import { bidirectional } from "../../layers/bidirectional.ts";
+import { concatenate } from "../../layers/concatenate.ts";
+import { conv1d } from "../../layers/conv1d.ts";
 import { dense } from "../../layers/dense.ts";
 import { dropout } from "../../layers/dropout.ts";
 import { embedding } from "../../layers/embedding.ts";
@@ -11,6 +14,10 @@ import { gru } from "../../layers/gru.ts";
 import type { Layer } from "../../layers/layer.ts";
 import { layerNorm } from "../../layers/layer-norm.ts";
 import { masking } from "../../layers/masking.ts";
+import { add, average, maximum, multiply, subtract } from "../../layers/merge.ts";
+import { multiHeadAttention } from "../../layers/multi-head-attention.ts";
+import { pooling1d } from "../../layers/pooling1d.ts";
+import { repeat } from "../../layers/repeat.ts";
 import { fromCudnnGru, fromKeras1Gru } from "../gates.ts";
 import { ACTIVATION_LAYERS, type Config, type Dialect, isRecord, readActivation, readInitializer } from "./config.ts";
 
@@ -22,6 +29,10 @@ export interface Piece {
   readonly within: readonly string[];
   /** Names of layers inside it. */
   readonly inner?: readonly string[];
+  /** What becomes of a mask: it goes on (the default), begins or ends here, is not seen, or turns round with the steps. */
+  readonly mask?: "starts" | "ends" | "ignores" | "turns";
+  /** Final states of a recurrent layer, its further results. */
+  readonly states?: number;
   /** Parameters by their own names, from the weights in Keras's order. */
   readonly params: (stored: readonly Tensor[]) => Readonly<Record<string, Tensor>>;
 }
@@ -55,8 +66,16 @@ function flag(config: Config, name: string, otherwise: boolean): unknown {
   return config[name] ?? otherwise;
 }
 
-function same(rate: "rate" | "p"): Converter {
-  return (c, { name }) => ({ layer: dropout((c[rate] ?? c.rate) as number, { name }), within: [], params: none });
+/** Dropout of whatever kind. */
+const convertDropout: Converter = (c, { name }) => ({
+  layer: dropout((c.rate ?? c.p) as number, { name }),
+  within: [],
+  params: none,
+});
+
+/** A rate of dropout, where there is one. */
+function rate(value: unknown): unknown {
+  return value === null || value === 0 ? undefined : value;
 }
 
 /** A layer that does nothing when a model runs, and something gruvy has not when it trains. */
@@ -80,6 +99,9 @@ function convertGru(c: Config, { name, where, dialect, className }: Site): Piece
         recurrentActivation: cudnn
           ? "sigmoid"
           : readActivation(c.recurrent_activation ?? c.inner_activation ?? "hard_sigmoid", dialect, where),
+        returnState: flag(c, "return_state", false),
+        dropout: rate(c.dropout ?? c.dropout_W),
+        recurrentDropout: rate(c.recurrent_dropout ?? c.dropout_U),
         goBackwards: flag(c, "go_backwards", false),
         stateful: flag(c, "stateful", false),
         zeroOutputForMask: flag(c, "zero_output_for_mask", false),
@@ -89,6 +111,8 @@ function convertGru(c: Config, { name, where, dialect, className }: Site): Piece
       }),
     ),
     within: ["cell"],
+    mask: flag(c, "return_sequences", false) !== true ? "ends" : c.go_backwards === true ? "turns" : undefined,
+    states: 1,
     params: gruParams,
   };
 }
@@ -156,7 +180,10 @@ const convertBidirectional: Converter = (c, site) => {
       name: site.name,
       merge,
       ...(backward && { backwardLayer: backward.layer }),
+      ...(!site.dialect.bidirectionalZeroes && { zeroOutputForMask: forward.config.zero_output_for_mask === true }),
     }),
+    mask: forward.mask,
+    states: 2,
     within: ["forward_layer/cell", "backward_layer/cell"],
     inner: typeof forward.config.name === "string" ? [forward.config.name] : [],
     params(stored) {
@@ -188,6 +215,143 @@ const convertTimeDistributed: Converter = (c, site) => {
   };
 };
 
+/** An option that Keras writes as [3], or as 3. */
+function single(value: unknown, otherwise?: number): unknown {
+  const own = Array.isArray(value) && value.length === 1 ? value[0] : value;
+  return own ?? otherwise;
+}
+
+function channelsLast(c: Config, where: string): void {
+  if ((c.data_format ?? "channels_last") !== "channels_last")
+    throw new FormatError(`${where}: data_format ${shown(c.data_format)}; gruvy has features last, "channels_last"`);
+}
+
+const convertConv1d: Converter = (c, { name, where, dialect }) => {
+  channelsLast(c, where);
+  if ((c.groups ?? 1) !== 1) throw new FormatError(`${where}: ${shown(c.groups)} groups; gruvy convolves all features`);
+  return {
+    layer: conv1d(
+      c.filters as number,
+      single(c.kernel_size) as number,
+      given({
+        name,
+        strides: single(c.strides),
+        dilation: single(c.dilation_rate),
+        padding: c.padding,
+        activation: readActivation(c.activation, dialect, where) as Activation,
+        useBias: flag(c, "use_bias", true),
+        kernelInitializer: readInitializer(c.kernel_initializer),
+        biasInitializer: readInitializer(c.bias_initializer),
+      }),
+    ),
+    within: [""],
+    mask: "ignores",
+    params: inOrder("kernel", "bias"),
+  };
+};
+
+const pooling =
+  (kind: "max" | "mean"): Converter =>
+  (c, { name, where }) => {
+    channelsLast(c, where);
+    const size = single(c.pool_size ?? c.pool_length, 2);
+    return {
+      layer: pooling1d(
+        given({
+          name,
+          kind,
+          size,
+          strides: single(c.strides ?? c.stride) ?? size,
+          padding: c.padding ?? c.border_mode,
+        }),
+      ),
+      within: [],
+      mask: "ignores",
+      params: none,
+    };
+  };
+
+const globalPooling =
+  (kind: "max" | "mean"): Converter =>
+  (c, { name, where }) => {
+    channelsLast(c, where);
+    if (c.keepdims === true) throw new FormatError(`${where}: keepdims; gruvy gives [batch, features]`);
+    // Of the two only the mean knows masks.
+    return {
+      layer: pooling1d({ name, kind, global: true }),
+      within: [],
+      mask: kind === "mean" ? "ends" : "ignores",
+      params: none,
+    };
+  };
+
+const merge =
+  (make: (options: { name: string }) => Layer): Converter =>
+  (_, { name }) => ({ layer: make({ name }), within: [], params: none });
+
+const convertAttention: Converter = (c, { className, name, where }) => {
+  if (c.score_mode !== undefined && c.score_mode !== "dot")
+    throw new FormatError(`${where}: score_mode ${shown(c.score_mode)}; gruvy has "dot", and AdditiveAttention`);
+  const additive = className === "AdditiveAttention";
+  const learned = c.use_scale ?? additive;
+  return {
+    layer: attention(
+      given({
+        name,
+        score: additive ? "additive" : "dot",
+        scale: learned ? "learned" : "none",
+        causal: (c.use_causal_mask ?? c.causal ?? false) as boolean,
+        dropout: rate(c.dropout),
+      }),
+    ),
+    within: [""],
+    // A learned factor has no axes in Keras.
+    params: (stored) =>
+      Object.fromEntries(stored.slice(0, 1).map((t) => ["scale", t.shape.length ? t : { shape: [1], data: t.data }])),
+  };
+};
+
+const convertMultiHead: Converter = (c, { name, where }) => {
+  for (const [option, plain] of [
+    ["attention_axes", [1]],
+    ["output_shape", []],
+  ] as const)
+    if (Array.isArray(c[option]) && c[option].length > 1)
+      throw new FormatError(`${where}: "${option}" ${shown(c[option])}; expected one axis, such as ${shown(plain)}`);
+  const useBias = flag(c, "use_bias", true);
+  const parts = ["query", "key", "value", "output"];
+  const names = parts.flatMap((part) => [`${part}Kernel`, ...(useBias ? [`${part}Bias`] : [])]);
+  return {
+    layer: multiHeadAttention(
+      c.num_heads as number,
+      given({
+        name,
+        keyUnits: c.key_dim,
+        valueUnits: c.value_dim ?? undefined,
+        units: single(c.output_shape),
+        useBias,
+        causal: (c.use_causal_mask ?? false) as boolean,
+        dropout: rate(c.dropout),
+        kernelInitializer: readInitializer(c.kernel_initializer),
+        biasInitializer: readInitializer(c.bias_initializer),
+      }),
+    ),
+    within: parts.map((part) => `${part}_dense`),
+    // Keras has an axis of heads and one of columns, where we have one of both.
+    params: (stored) =>
+      Object.fromEntries(
+        stored.map(({ shape, data }, i) => {
+          const own = names[i] ?? `weight ${i}`;
+          const kernel = own.endsWith("Kernel");
+          const [a, b, d] = shape;
+          const flat =
+            kernel && shape.length === 3 ? (own === "outputKernel" ? [a * b, d] : [a, b * d]) : [data.length];
+          return [own, { shape: kernel && shape.length !== 3 ? shape : flat, data }];
+        }),
+      ),
+  };
+};
+
 const STEPWISE = ["Dense", "Activation", "Dropout", "LayerNormalization", ...Object.keys(ACTIVATION_LAYERS)];
 
 /** Every class of Keras that gruvy reads; a new one is a row. */
@@ -210,6 +374,7 @@ export const LAYERS: Readonly<Record<string, Converter>> = {
       }),
     ),
     within: [""],
+    mask: c.mask_zero === true ? "starts" : undefined,
     params: inOrder("embeddings"),
   }),
   LayerNormalization(c, { name, where }) {
@@ -232,18 +397,44 @@ export const LAYERS: Readonly<Record<string, Converter>> = {
       params: inOrder(...(c.scale === false ? [] : ["gamma"]), "beta"),
     };
   },
-  Masking: (c, { name }) => ({ layer: masking(given({ name, maskValue: c.mask_value })), within: [], params: none }),
+  Masking: (c, { name }) => ({
+    layer: masking(given({ name, maskValue: c.mask_value })),
+    within: [],
+    mask: "starts",
+    params: none,
+  }),
   Activation: (c, { name, where, dialect }) => ({
     layer: activation(readActivation(c.activation, dialect, where) as Activation, { name }),
     within: [],
     params: none,
   }),
-  Dropout: same("p"),
-  SpatialDropout1D: same("p"),
-  GaussianDropout: same("p"),
-  AlphaDropout: same("p"),
+  Dropout: convertDropout,
+  SpatialDropout1D: convertDropout,
+  GaussianDropout: convertDropout,
+  AlphaDropout: convertDropout,
   GaussianNoise: passes,
   ActivityRegularization: passes,
+  Conv1D: convertConv1d,
+  MaxPooling1D: pooling("max"),
+  AveragePooling1D: pooling("mean"),
+  GlobalMaxPooling1D: globalPooling("max"),
+  GlobalAveragePooling1D: globalPooling("mean"),
+  Attention: convertAttention,
+  AdditiveAttention: convertAttention,
+  MultiHeadAttention: convertMultiHead,
+  RepeatVector: (c, { name }) => ({ layer: repeat(c.n as number, { name }), within: [], params: none }),
+  Concatenate(c, { name, where }) {
+    // Keras counts the batch; where it counts from the front, the last axis of a sequence is 2, and without time 1.
+    const axis = c.axis ?? -1;
+    if (axis !== -1 && axis !== 1 && axis !== 2)
+      throw new FormatError(`${where}: axis ${shown(axis)}; gruvy has -1 (features) and 1 (time)`);
+    return { layer: concatenate({ name, axis: axis === 1 ? 1 : -1 }), within: [], params: none };
+  },
+  Add: merge(add),
+  Subtract: merge(subtract),
+  Multiply: merge(multiply),
+  Average: merge(average),
+  Maximum: merge(maximum),
   ...Object.fromEntries(
     Object.entries(ACTIVATION_LAYERS).map(([className, make]): [string, Converter] => [
       className,

@@ -123,7 +123,7 @@ function level(
 ): Description {
   const refuse = (what: string, instead: string) =>
     new FormatError(`${where}: layer "${node.name}": ${what}, which nn.GRU cannot hold; ${instead}`);
-  for (const [{ resetAfter, activation, recurrentActivation }] of directions) {
+  for (const [{ resetAfter, activation, recurrentActivation, layerNorm, zoneout }] of directions) {
     if (!resetAfter)
       throw refuse(
         "resetAfter is false",
@@ -131,6 +131,7 @@ function level(
       );
     if (activation !== "tanh" || recurrentActivation !== "sigmoid")
       throw refuse("activations other than tanh and sigmoid", "train it with those, or export to ONNX");
+    if (layerNorm || zoneout) throw refuse(layerNorm ? "layerNorm" : "zoneout", "train it without");
   }
   return {
     kind: "nn.GRU",

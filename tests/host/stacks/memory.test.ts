@@ -31,6 +31,7 @@ import {
   multiHeadAttention,
   multiply,
   pooling1d,
+  remask,
   repeat,
   reverse,
   sequential,
@@ -152,6 +153,7 @@ const LAYERS: Record<string, { layers: Layer[]; tokens?: boolean; steps?: boolea
     steps: true,
   })),
   multiHeadAttention: [{ layers: [multiHeadAttention(3)], steps: true }],
+  remask: (["none", "reversed"] as const).map((to) => ({ layers: [remask(to)], steps: true })),
   reverse: [{ layers: [reverse()], steps: true }],
   repeat: [{ layers: [repeat(3)] }],
   ...Object.fromEntries(

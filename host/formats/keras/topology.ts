@@ -1,0 +1,282 @@
+import { FormatError } from "../../core/errors.ts";
+import { shown } from "../../core/options.ts";
+import { remask } from "../../layers/remask.ts";
+import { type Config, type Dialect, isRecord, type Place } from "./config.ts";
+import { type Inbound, readInbound, readTerminals } from "./inbound.ts";
+import { LAYERS, type Piece } from "./layers.ts";
+
+const WHERE = "loadModel()";
+
+/** Layers, and calls of layers, that a model may have. */
+const MOST_LAYERS = 10_000;
+
+/** Models in models. */
+const DEEPEST = 32;
+
+/** A layer in gruvy's terms, and where its weights are. */
+export interface Step {
+  readonly name: string;
+  readonly where: string;
+  readonly piece: Piece;
+  readonly place: Place;
+}
+
+/** What flows from a call, -1 - i: from the i-th input. */
+export interface Flow {
+  readonly node: number;
+  /** Which final state of a recurrent layer. */
+  readonly state?: number;
+  /** A mask comes with it. */
+  readonly masked: boolean;
+}
+
+export interface Call {
+  readonly step: Step;
+  readonly inputs: readonly Flow[];
+  readonly states: readonly Flow[];
+}
+
+interface Input {
+  readonly name: string;
+  /** Per sample, where the model says it. */
+  readonly shape?: (number | null)[];
+  tokens: boolean;
+}
+
+interface Described {
+  readonly className: string;
+  readonly name: string;
+  readonly config: Config;
+  /** Its config as it stands, which in old models is a list. */
+  readonly whole: unknown;
+  readonly inbound: unknown;
+  readonly group: string;
+}
+
+/** The class of a layer as Keras writes it in the groups of a `.keras` file: "TimeDistributed" as time_distributed. */
+export function snakeCase(className: string): string {
+  return className
+    .replace(/\W+/g, "")
+    .replace(/(.)([A-Z][a-z]+)/g, "$1_$2")
+    .replace(/([a-z])([A-Z])/g, "$1_$2")
+    .toLowerCase();
+}
+
+const MODELS = ["Sequential", "Functional", "Model"];
+
+/** Goes through the layers of a model and of the models inside it, and lists what is called on what. */
+export class Reader {
+  readonly inputs: Input[] = [];
+  readonly calls: Call[] = [];
+  /** By path: a layer that is called twice is one. */
+  readonly steps = new Map<string, Step>();
+  private readonly names = new Set<string>();
+
+  constructor(private readonly dialect: Dialect) {}
+
+  /** The model of a file. */
+  model(className: string, config: unknown): { inputs: readonly Input[]; outputs: readonly Flow[] } {
+    if (!MODELS.includes(className))
+      throw new FormatError(`${WHERE}: a model of class ${shown(className)}; expected ${MODELS.join(" or ")}`);
+    const outputs = this.inner(className, config, [], "", undefined);
+    return { inputs: this.inputs, outputs };
+  }
+
+  /**
+   * @param outer names of the models around it, its own the last
+   * @param group its group in a `.keras` file, with a slash at its end
+   * @param given what it is called on; absent for the model of the file, which makes its inputs
+   */
+  private inner(
+    className: string,
+    config: unknown,
+    outer: readonly string[],
+    group: string,
+    given: readonly Flow[] | undefined,
+  ): readonly Flow[] {
+    if (outer.length > DEEPEST) throw new FormatError(`${WHERE}: models in models, more than ${DEEPEST} deep`);
+    const list = Array.isArray(config) ? config : isRecord(config) ? config.layers : undefined;
+    if (!Array.isArray(list)) throw new FormatError(`${WHERE}: a ${className} model without a list of layers`);
+    if (list.length > MOST_LAYERS) throw new FormatError(`${WHERE}: more than ${MOST_LAYERS} layers`);
+    const layers = describe(list, group);
+    if (className === "Sequential") return this.sequential(layers, config, outer, given);
+    return this.functional(layers, isRecord(config) ? config : {}, outer, given);
+  }
+
+  private sequential(
+    layers: readonly Described[],
+    config: unknown,
+    outer: readonly string[],
+    given: readonly Flow[] | undefined,
+  ): readonly Flow[] {
+    const first = layers[0]?.config ?? {};
+    let flows = given;
+    if (!flows) {
+      let shape = readShape(first.batch_input_shape ?? first.batch_shape);
+      // A model in front says what the model takes.
+      for (let at = layers[0]; !shape && at && MODELS.includes(at.className); ) {
+        const inside = Array.isArray(at.whole) ? at.whole : at.config.layers;
+        at = describe(Array.isArray(inside) ? inside.slice(0, 1) : [], "")[0];
+        shape = readShape(at?.config.batch_input_shape ?? at?.config.batch_shape);
+      }
+      flows = [this.input("input", shape ?? readShape(isRecord(config) ? config.build_input_shape : undefined))];
+    }
+    for (const layer of layers)
+      if (layer.className !== "InputLayer") flows = this.layer(layer, outer, flows.slice(0, 1), []);
+    return flows.slice(0, 1);
+  }
+
+  private functional(
+    layers: readonly Described[],
+    config: Config,
+    outer: readonly string[],
+    given: readonly Flow[] | undefined,
+  ): readonly Flow[] {
+    const made = new Map<string, readonly Flow[]>();
+    const at = ({ layer, node, tensor }: Inbound["inputs"][number]) => made.get(`${node} ${layer}`)?.[tensor];
+    const inputs = readTerminals(config.input_layers, "input_layers");
+    if (given && given.length !== inputs.length)
+      throw new FormatError(`${WHERE}: a model of ${inputs.length} inputs is called on ${given.length}`);
+    for (const [i, { layer }] of inputs.entries()) {
+      const described = layers.find(({ name }) => name === layer);
+      const { batch_input_shape, batch_shape } = described?.config ?? {};
+      made.set(`0 ${layer}`, [given?.[i] ?? this.input(layer, readShape(batch_input_shape ?? batch_shape))]);
+    }
+    let open = layers.flatMap((layer) =>
+      layer.className === "InputLayer"
+        ? []
+        : readInbound(layer.inbound, layer.name).map((call, i) => ({ layer, call, i })),
+    );
+    if (open.length > MOST_LAYERS) throw new FormatError(`${WHERE}: more than ${MOST_LAYERS} calls of layers`);
+    // Layers stand in any order; what has all it reads is called, until nothing is left or nothing moves.
+    while (open.length > 0) {
+      const waiting: typeof open = [];
+      for (const entry of open) {
+        const { layer, call, i } = entry;
+        const [read, states] = [call.inputs.map(at), call.states.map(at)];
+        const ready = (flows: readonly (Flow | undefined)[]): flows is readonly Flow[] => flows.every((flow) => flow);
+        if (ready(read) && ready(states)) made.set(`${i} ${layer.name}`, this.layer(layer, outer, read, states, call));
+        else waiting.push(entry);
+      }
+      if (waiting.length === open.length)
+        throw new FormatError(
+          `${WHERE}: layer ${shown(open[0].layer.name)} reads ${shown(open[0].call.inputs[0]?.layer)}, which is not there or reads it in turn`,
+        );
+      open = waiting;
+    }
+    return readTerminals(config.output_layers, "output_layers").map((terminal) => {
+      const flow = at(terminal);
+      if (!flow) throw new FormatError(`${WHERE}: the output ${shown(terminal.layer)} comes from no layer`);
+      return flow;
+    });
+  }
+
+  private input(name: string, shape: (number | null)[] | undefined): Flow {
+    this.inputs.push({ name: this.nameFor(name), shape, tokens: false });
+    return { node: -this.inputs.length, masked: false };
+  }
+
+  /** A layer, or a model as a layer, called on what flows. */
+  private layer(
+    described: Described,
+    outer: readonly string[],
+    inputs: readonly Flow[],
+    states: readonly Flow[],
+    call?: Inbound,
+  ): readonly Flow[] {
+    const { className, name, config, whole, group } = described;
+    if (MODELS.includes(className)) return this.inner(className, whole, [...outer, name], `${group}/`, inputs);
+    const path = JSON.stringify([...outer, name]);
+    let step = this.steps.get(path);
+    if (!step) {
+      step = this.step(described, outer, call ? { ...config, ...call.options } : config);
+      this.steps.set(path, step);
+    }
+    return this.call(step, inputs, states);
+  }
+
+  private call(step: Step, inputs: readonly Flow[], states: readonly Flow[]): readonly Flow[] {
+    const { piece } = step;
+    if (!piece.layer) return inputs;
+    if (this.calls.length >= MOST_LAYERS) throw new FormatError(`${WHERE}: more than ${MOST_LAYERS} calls of layers`);
+    // The first input of a recurrent layer is what it reads; the others are where it begins.
+    const [read, begins] = piece.states ? [inputs.slice(0, 1), [...inputs.slice(1), ...states]] : [inputs, states];
+    if (read.length === 0) throw new FormatError(`${step.where}: it is called on nothing`);
+    if (piece.layer.readsTokens && read[0].node < 0) this.inputs[-1 - read[0].node].tokens = true;
+    const seen = piece.mask === "ignores" ? read.map((flow) => this.masked(flow, "none")) : read;
+    this.calls.push({ step, inputs: seen, states: begins });
+    const node = this.calls.length - 1;
+    const before = seen.some(({ masked }) => masked);
+    const masked = piece.mask === "starts" || (before && piece.mask !== "ends" && piece.mask !== "ignores");
+    const flow: Flow = { node, masked };
+    // Keras's masks stay as they were where the steps have turned round, ours turn with them.
+    const output = piece.mask === "turns" && masked ? this.masked(flow, "reversed") : flow;
+    return [output, ...Array.from({ length: piece.states ?? 0 }, (_, state) => ({ node, state, masked: false }))];
+  }
+
+  /** A flow with another mask. */
+  private masked(flow: Flow, to: "none" | "reversed"): Flow {
+    if (!flow.masked) return flow;
+    const name = this.nameFor(`remask_${this.calls.length}`);
+    const place: Place = { names: [name], depth: 1, group: "", within: [] };
+    const step: Step = {
+      name,
+      where: `${WHERE}: ${name}`,
+      piece: { layer: remask(to, { name }), within: [], params: () => ({}) },
+      place,
+    };
+    this.calls.push({ step, inputs: [flow], states: [] });
+    return { node: this.calls.length - 1, masked: to !== "none" };
+  }
+
+  private step({ className, name, group }: Described, outer: readonly string[], config: Config): Step {
+    const where = `${WHERE}: layer ${shown(name)} (${className.slice(0, 60)})`;
+    if (!Object.hasOwn(LAYERS, className))
+      throw new FormatError(
+        `${where}: gruvy has no such layer; it reads ${Object.keys(LAYERS).join(", ")}, Sequential and functional models`,
+      );
+    const own = this.nameFor(name);
+    const piece = LAYERS[className](config, { className, name: own, where, dialect: this.dialect });
+    const names = [...outer, name, ...(piece.inner ?? [])];
+    return { name: own, where, piece, place: { names, depth: outer.length + 1, group, within: piece.within } };
+  }
+
+  /** A name that gruvy takes, and that nothing else has. */
+  private nameFor(name: string): string {
+    let base = name.replace(/[\s./\\]+/g, "_").slice(0, 150) || "layer";
+    if (base.startsWith("__")) base = `layer${base}`;
+    let found = base;
+    for (let i = 1; this.names.has(found); i++) found = `${base}_${i}`;
+    this.names.add(found);
+    return found;
+  }
+}
+
+/** The layers of a model, each with its group in a `.keras` file: the class, and which of its class. */
+function describe(list: readonly unknown[], group: string): Described[] {
+  const counts = new Map<string, number>();
+  return list.map((layer, i) => {
+    if (!isRecord(layer) || typeof layer.class_name !== "string")
+      throw new FormatError(`${WHERE}: layer ${i} has no class`);
+    const { class_name: className, config: whole, inbound_nodes: inbound } = layer;
+    const config = isRecord(whole) ? whole : {};
+    const snake = snakeCase(className);
+    const count = counts.get(snake) ?? 0;
+    counts.set(snake, count + 1);
+    const name = [layer.name, config.name].find((value) => typeof value === "string") ?? `${snake}_${i}`;
+    return {
+      className,
+      name: name as string,
+      config,
+      whole,
+      inbound,
+      group: `${group}layers/${snake}${count ? `_${count}` : ""}`,
+    };
+  });
+}
+
+/** The shape of a sample from [null, 12, 4]; undefined for what is no shape. */
+function readShape(shape: unknown): (number | null)[] | undefined {
+  if (!Array.isArray(shape) || shape.length < 1) return undefined;
+  return shape.slice(1) as (number | null)[];
+}
