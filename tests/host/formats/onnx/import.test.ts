@@ -57,7 +57,7 @@ test("what a node asks for and gruvy cannot do is said, with what would do", asy
         ["Reshape", ["x", "flat"], ["r"]],
         ["MatMul", ["r", "K"], ["y"]],
       ],
-      /features apart, or merged with other axes/,
+      /merged axes of an input; expected features as an axis of their own/,
     ],
     [[["MatMul", ["x", "wide"], ["y"]]], /MatMul node "MatMul_0": expected 4 features, got 3/],
     [[["MatMul", ["x", "nothing"], ["y"]]], /reads "nothing", which nothing before it makes/],
