@@ -74,6 +74,7 @@ if (
     entryPoints: [
       { in: at("host", "index.ts"), out: "index" },
       { in: at("host", "audio", "index.ts"), out: "audio" },
+      { in: at("host", "seq2seq", "index.ts"), out: "seq2seq" },
       { in: at("host", "workers", "worker.js"), out: "worker" },
     ],
     outdir: at("dist"),
@@ -108,4 +109,5 @@ function selfContained() {
   copyFileSync(at("build", "core.plain.d.ts"), join(types, "build", "core.plain.d.ts"));
   writeFileSync(at("dist", "index.d.ts"), 'export * from "./types/host/index.js";\n');
   writeFileSync(at("dist", "audio.d.ts"), 'export * from "./types/host/audio/index.js";\n');
+  writeFileSync(at("dist", "seq2seq.d.ts"), 'export * from "./types/host/seq2seq/index.js";\n');
 }
