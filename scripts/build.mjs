@@ -76,6 +76,7 @@ if (
       { in: at("host", "audio", "index.ts"), out: "audio" },
       { in: at("host", "formats", "index.ts"), out: "formats" },
       { in: at("host", "cli", "main.ts"), out: "cli" },
+      { in: at("host", "seq2seq", "index.ts"), out: "seq2seq" },
       { in: at("host", "workers", "worker.js"), out: "worker" },
     ],
     outdir: at("dist"),
@@ -131,4 +132,5 @@ function selfContained() {
   writeFileSync(at("dist", "index.d.ts"), 'export * from "./types/host/index.js";\n');
   writeFileSync(at("dist", "audio.d.ts"), 'export * from "./types/host/audio/index.js";\n');
   writeFileSync(at("dist", "formats.d.ts"), 'export * from "./types/host/formats/index.js";\n');
+  writeFileSync(at("dist", "seq2seq.d.ts"), 'export * from "./types/host/seq2seq/index.js";\n');
 }

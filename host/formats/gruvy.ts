@@ -323,7 +323,8 @@ function ofShape(name: string, tensor: StoredTensor | undefined, shape: readonly
   return tensor;
 }
 
-function floats(name: string, tensor: StoredTensor | undefined, shape: readonly number[]): Tensor {
+/** A stored tensor as finite f32 numbers of a shape. */
+export function floats(name: string, tensor: StoredTensor | undefined, shape: readonly number[]): Tensor {
   const { data, dtype } = ofShape(name, tensor, shape);
   if (!(data instanceof Float32Array))
     throw new FormatError(`loadModel(): "${name}": expected F32, F16 or BF16, got ${dtype}`);
