@@ -87,8 +87,9 @@ const ACTIVATIONS: Readonly<Record<string, Json>> = {
   elu: "elu",
   selu: "selu",
   gelu: "gelu",
-  silu: "silu",
+  // The newer name of the two is not known everywhere: the first is the one that is written.
   swish: "silu",
+  silu: "silu",
   softplus: "softplus",
   softsign: "softsign",
   softmax: "softmax",

@@ -1,16 +1,21 @@
-import type { Json } from "../../layers/layer.ts";
+import type { Tensor } from "../../core/tensor.ts";
 import type { Model } from "../../stacks/model.ts";
 import { type TreeNode, writeHdf5 } from "../hdf5/write.ts";
 import { writeZip } from "../zip.ts";
-import { kerasDialect } from "./config.ts";
+import { isRecord, kerasDialect } from "./config.ts";
+import { type DescribedModel, describeModel, type History } from "./describe.ts";
 import { snakeCase } from "./topology.ts";
-import { describeModel, type Target, type WrittenModel } from "./write.ts";
+import type { Target } from "./write.ts";
 
 /** Versions that we write as. */
 const KERAS2 = "2.15.0";
 const KERAS3 = "3.9.2";
 
-const target = (version: string): Target => ({ ...kerasDialect(version), resetAfter: true });
+const target = (version: string): Target => ({
+  ...kerasDialect(version),
+  resetAfter: true,
+  lacks: version === KERAS2 ? ["log_sigmoid", "hard_tanh"] : [],
+});
 
 /**
  * A model as Keras 3's `.keras`: a stored zip of metadata.json, config.json
@@ -18,7 +23,7 @@ const target = (version: string): Target => ({ ...kerasDialect(version), resetAf
  *
  * @throws FormatError for what Keras 3 has not
  */
-export async function toKerasZip(model: Model): Promise<Uint8Array> {
+export async function toKerasZip(model: Model<unknown>): Promise<Uint8Array> {
   const described = describeModel(model, target(KERAS3));
   const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
   return writeZip(
@@ -35,53 +40,94 @@ function serialized(module: string, className: string, config: object): Record<s
   return { module, class_name: className, config, registered_name: null };
 }
 
-function config3({ inputShape, tokens, layers }: WrittenModel): object {
+function config3({ sequential, inputs, layers, outputs }: DescribedModel): object {
   const dtype = "float32";
-  const batchShape = [null, ...inputShape];
-  const input = { batch_shape: batchShape, dtype: tokens ? "int32" : dtype, sparse: false, name: "input_layer" };
-  return {
-    ...serialized("keras", "Sequential", {
-      name: "sequential",
-      trainable: true,
-      dtype,
-      layers: [
-        serialized("keras.layers", "InputLayer", input),
-        ...layers.map(({ name, className, config }) =>
-          serialized("keras.layers", className, { name, trainable: true, dtype, ...config3Of(config) }),
-        ),
-      ],
-      build_input_shape: batchShape,
+  const inputLayers = inputs.map(({ name, shape, tokens }) => ({
+    ...serialized("keras.layers", "InputLayer", {
+      batch_shape: [null, ...shape],
+      dtype: tokens ? "int32" : dtype,
+      sparse: false,
+      name,
     }),
-    compile_config: null,
-  };
+    ...(!sequential && { name, inbound_nodes: [] }),
+  }));
+  const made = layers.map(({ name, className, config, calls, kwargs = {} }) => ({
+    ...serialized("keras.layers", className, { name, trainable: true, dtype, ...options3(config) }),
+    ...(!sequential && {
+      name,
+      inbound_nodes: calls.map(({ inputs: read, states }) => {
+        const args = read.map(tensor3);
+        return {
+          args: read.length > 1 && !SEVERAL_ARGUMENTS.includes(className) ? [args] : args,
+          kwargs: {
+            ...kwargs,
+            ...(states.length && { initial_state: states.length === 1 ? tensor3(states[0]) : states.map(tensor3) }),
+          },
+        };
+      }),
+    }),
+  }));
+  const about = { name: sequential ? "sequential" : "functional", trainable: true, layers: [...inputLayers, ...made] };
+  return sequential
+    ? {
+        ...serialized("keras", "Sequential", { ...about, dtype, build_input_shape: [null, ...inputs[0].shape] }),
+        compile_config: null,
+      }
+    : {
+        ...serialized("keras", "Functional", {
+          ...about,
+          input_layers: inputs.map(({ name }) => [name, 0, 0]),
+          output_layers: outputs.length === 1 ? outputs[0] : outputs,
+        }),
+        compile_config: null,
+      };
 }
 
-/** Initialisers are objects of their own. */
-function config3Of(config: Readonly<Record<string, Json>>): Record<string, unknown> {
+/** Layers that take their inputs one by one rather than in a list. */
+const SEVERAL_ARGUMENTS = ["MultiHeadAttention"];
+
+function tensor3(history: History): object {
+  return { class_name: "__keras_tensor__", config: { dtype: "float32", keras_history: history } };
+}
+
+/** Initialisers, and layers in layers, are objects of their own. */
+function options3(config: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(config).map(([name, value]) => {
-      if (!name.endsWith("_initializer")) return [name, value];
-      const { class_name: className, config: own } = value as { class_name: string; config: object };
-      return [name, serialized("keras.initializers", className, own)];
+      if (!isRecord(value) || typeof value.class_name !== "string") return [name, value];
+      const own = value.config as Record<string, unknown>;
+      const module = name.endsWith("_initializer") ? "keras.initializers" : "keras.layers";
+      return [name, serialized(module, value.class_name, options3(own))];
     }),
   );
 }
 
 /** Groups by class and count, variables by number. */
-function structured({ layers }: WrittenModel): TreeNode {
+function structured({ layers }: DescribedModel): TreeNode {
   const counts = new Map<string, number>();
-  const groups: Record<string, TreeNode> = {};
-  for (const { name, className, weights, within } of layers) {
+  const root: MutableNode = { members: {} };
+  for (const { name, className, weights } of layers) {
     const snake = snakeCase(className);
     const count = counts.get(snake) ?? 0;
     counts.set(snake, count + 1);
-    const vars: TreeNode = { members: Object.fromEntries(weights.map(({ tensor }, i) => [String(i), tensor])) };
-    const node: TreeNode = { members: { vars: { ...vars, attributes: { name } } } };
-    groups[`${snake}${count ? `_${count}` : ""}`] = within
-      ? { members: { [within]: { members: { vars } }, vars: { attributes: { name } } } }
-      : node;
+    const group = `layers/${snake}${count ? `_${count}` : ""}`;
+    nodeAt(root, `${group}/vars`).attributes = { name };
+    for (const { group: within, tensor } of weights) {
+      const { members } = nodeAt(root, `${group}/${within ? `${within}/` : ""}vars`);
+      members[Object.keys(members).length] = tensor;
+    }
   }
-  return { members: { layers: { members: groups }, vars: {} } };
+  nodeAt(root, "vars");
+  return root;
+}
+
+interface MutableNode {
+  attributes?: TreeNode["attributes"];
+  members: Record<string, MutableNode | Tensor>;
+}
+
+function nodeAt(root: MutableNode, path: string): MutableNode {
+  return path.split("/").reduce((node, part) => (node.members[part] ??= { members: {} }) as MutableNode, root);
 }
 
 /**
@@ -90,47 +136,51 @@ function structured({ layers }: WrittenModel): TreeNode {
  *
  * @throws FormatError for what Keras has not
  */
-export async function toH5(model: Model): Promise<Uint8Array> {
+export async function toH5(model: Model<unknown>): Promise<Uint8Array> {
   const version = JSON.stringify(model.architecture.config).includes('"hardSigmoid"') ? KERAS3 : KERAS2;
-  const { inputShape, tokens, layers } = describeModel(model, target(version));
-  const input = { batch_input_shape: [null, ...inputShape], dtype: tokens ? "int32" : "float32", sparse: false };
-  const config = {
-    class_name: "Sequential",
-    config: {
-      name: "sequential",
-      layers: [
-        { class_name: "InputLayer", config: { ...input, name: "input_layer" } },
-        ...layers.map(({ name, className, config: own }) => ({
-          class_name: className,
-          config: { name, trainable: true, dtype: "float32", ...own },
-        })),
-      ],
-    },
-  };
+  const described = describeModel(model, target(version));
   const groups: Record<string, TreeNode> = {};
-  for (const { name, weights } of layers) {
-    const named = Object.fromEntries(weights.map(({ name: own, tensor }) => [`${own}:0`, tensor]));
-    groups[name] = {
-      attributes: { weight_names: weights.map(({ name: own }) => `${name}/${own}:0`) },
-      members: weights.length ? { [name]: { members: named } } : {},
-    };
+  for (const { name, weights } of described.layers) {
+    const root: MutableNode = { members: {} };
+    for (const { name: own, tensor } of weights) {
+      const parts = `${name}/${own}:0`.split("/");
+      nodeAt(root, parts.slice(0, -1).join("/")).members[parts.at(-1)!] = tensor;
+    }
+    groups[name] = { ...root, attributes: { weight_names: weights.map(({ name: own }) => `${name}/${own}:0`) } };
   }
   const about = { backend: "tensorflow", keras_version: version };
+  const names = described.layers.map(({ name }) => name);
   return writeHdf5({
-    attributes: { ...about, model_config: JSON.stringify(config) },
-    members: {
-      model_weights: {
-        attributes: {
-          ...about,
-          ...split(
-            "layer_names",
-            layers.map(({ name }) => name),
-          ),
-        },
-        members: groups,
-      },
-    },
+    attributes: { ...about, model_config: JSON.stringify(config2(described)) },
+    members: { model_weights: { attributes: { ...about, ...split("layer_names", names) }, members: groups } },
   });
+}
+
+/** A model as Keras 2 and TensorFlow.js describe it. @param statesInList whether states stand beside inputs */
+export function config2({ sequential, inputs, layers, outputs }: DescribedModel, statesInList = false): object {
+  const dtype = "float32";
+  const inputLayers = inputs.map(({ name, shape, tokens }) => ({
+    class_name: "InputLayer",
+    config: { batch_input_shape: [null, ...shape], dtype: tokens ? "int32" : dtype, sparse: false, name },
+    ...(!sequential && { name, inbound_nodes: [] }),
+  }));
+  const made = layers.map(({ name, className, config, calls, kwargs = {} }) => ({
+    class_name: className,
+    config: { name, trainable: true, dtype, ...config },
+    ...(!sequential && {
+      name,
+      inbound_nodes: calls.map(({ inputs: read, states }) => {
+        const initial = { initial_state: states.length === 1 ? states[0] : states };
+        const own = { ...kwargs, ...(states.length && !statesInList && initial) };
+        const all = statesInList ? [...read, ...states] : read;
+        return all.map((history, i) => [...history, i === 0 ? own : {}]);
+      }),
+    }),
+  }));
+  const own = { name: sequential ? "sequential" : "functional", layers: [...inputLayers, ...made] };
+  if (sequential) return { class_name: "Sequential", config: own };
+  const ends = { input_layers: inputs.map(({ name }) => [name, 0, 0]), output_layers: outputs };
+  return { class_name: statesInList ? "Model" : "Functional", config: { ...own, ...ends } };
 }
 
 /** A list that is too long for one attribute as Keras splits it: name0, name1... */

@@ -1,159 +1,242 @@
 import { FormatError } from "../../core/errors.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import type { Json } from "../../layers/layer.ts";
-import type { Model } from "../../stacks/model.ts";
 import { type Dialect, writeActivation, writeInitializer } from "./config.ts";
 
 /** A layer as Keras describes it. */
 export interface WrittenLayer {
   readonly className: string;
-  readonly config: Readonly<Record<string, Json>>;
-  /** In Keras's order, with Keras's names. */
-  readonly weights: readonly { readonly name: string; readonly tensor: Tensor }[];
-  /** The group of a `.keras` file, below the layer's own, that holds its variables: "cell". */
-  readonly within: string;
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly weights: readonly Weight[];
+  /** Arguments of every call of it. */
+  readonly kwargs?: Readonly<Record<string, Json>>;
 }
 
-/** A Sequential model as Keras describes it. */
-export interface WrittenModel {
-  /** Per sample; null is any length. */
-  readonly inputShape: readonly (number | null)[];
-  readonly tokens: boolean;
-  readonly layers: readonly (WrittenLayer & { readonly name: string })[];
+/** One of its weights, in Keras's order. */
+export interface Weight {
+  /** "kernel", "forward_gru/kernel": below the layer's own name. */
+  readonly name: string;
+  /** The group of a `.keras` file, below the layer's own: "cell". */
+  readonly group: string;
+  readonly tensor: Tensor;
 }
 
 /** What is written to, and what it can hold. */
 export interface Target extends Dialect {
   /** GRUs with the reset gate after the product. */
   readonly resetAfter: boolean;
+  /** Classes and activations that it has not, by Keras's names. */
+  readonly lacks: readonly string[];
 }
 
-interface Source {
+export interface Source {
   readonly name: string;
+  readonly type: string;
   readonly config: Readonly<Record<string, Json>>;
   readonly target: Target;
+  /** Of a model without calls of layers on nodes. */
+  readonly sequential: boolean;
   /** A parameter of the layer's own. */
   readonly param: (name: string) => Tensor;
 }
 
 type Writer = (source: Source) => WrittenLayer;
 
-interface Saved {
-  readonly type: string;
-  readonly name: string;
-  readonly config: Readonly<Record<string, Json>>;
+function refuse({ name, type, target }: Source, why: string, instead: string): never {
+  throw new FormatError(`exportModel(): layer "${name}" (${type}): ${target.program} has no ${why}; ${instead}`);
 }
 
-/** @throws FormatError for a layer, or an option of one, that the target has not */
-export function describeModel(model: Model, target: Target): WrittenModel {
-  const { kind, config } = model.architecture;
-  if (kind !== "sequential") throw new FormatError(`exportModel(): a model of kind "${kind}"; expected "sequential"`);
-  const { layers } = config as { layers: readonly Saved[] };
-  const weights = model.weights();
-  return {
-    inputShape: model.inputShape,
-    tokens: model.network.inputs[0].port.type === "tokens",
-    layers: layers.map(({ type, name, config: own }) => {
-      if (!Object.hasOwn(WRITERS, type))
-        throw new FormatError(
-          `exportModel(): layer "${name}" (${type}): ${target.program} has no such layer; it takes ${Object.keys(WRITERS).join(", ")}`,
-        );
-      return { name, ...WRITERS[type]({ name, config: own, target, param: (param) => weights[`${name}.${param}`] }) };
-    }),
-  };
+/** Weights that Keras has under names, in this order. */
+function weightsOf(
+  { param }: Source,
+  group: string,
+  names: readonly (readonly [keras: string, own: string])[],
+): Weight[] {
+  return names.map(([name, own]) => ({ name, group, tensor: param(own) }));
 }
 
 /** Keras's name of an activation. */
-function activationName({ name, target }: Source, type: string, value: Json): string {
+function activationName(source: Source, value: Json): string {
+  const { target } = source;
   const found = writeActivation(value, target);
-  if (found !== undefined) return found;
-  const shown = JSON.stringify(value);
-  const otherwise =
-    value === "hardSigmoid" || value === "hardSigmoid02"
-      ? `; its hard_sigmoid is ${target.hardSigmoid === "hardSigmoid" ? "x/6 + 0.5" : "0.2x + 0.5"}`
-      : "";
-  throw new FormatError(
-    `exportModel(): layer "${name}" (${type}): ${target.program} has no activation ${shown}${otherwise}; use one that it has`,
+  if (found !== undefined && !target.lacks.includes(found)) return found;
+  const hard = value === "hardSigmoid" || value === "hardSigmoid02";
+  const means = target.hardSigmoid === "hardSigmoid" ? "x/6 + 0.5" : "0.2x + 0.5";
+  return refuse(
+    source,
+    `activation ${JSON.stringify(value)}`,
+    hard ? `its hard_sigmoid is ${means}, our "${target.hardSigmoid}"` : "use one that it has",
   );
 }
 
-const WRITERS: Readonly<Record<string, Writer>> = {
-  gru(source) {
-    const { name, config: c, target, param } = source;
-    if (c.resetAfter && !target.resetAfter)
-      throw new FormatError(
-        `exportModel(): layer "${name}" (gru): ${target.program} has no GRU with resetAfter; train it with resetAfter: false, or export to "keras" or "onnx"`,
-      );
-    if (c.layerNorm)
-      throw new FormatError(`exportModel(): layer "${name}" (gru): ${target.program} has no GRU with layerNorm`);
+/** One row a layer of ours. */
+export const WRITERS: Readonly<Record<string, Writer>> = {
+  gru: writeGru,
+  bidirectional(source) {
+    const { config: c, name, param } = source;
+    const direction = (saved: Json, part: string) => {
+      const { type, config } = saved as { type: string; config: Source["config"] };
+      if (type !== "gru") refuse(source, `Bidirectional of ${type}`, "it takes gru");
+      return writeGru({ ...source, config, param: (own) => param(`${part}.${own}`) });
+    };
+    const forward = direction(c.layer, "forward");
+    const backward = direction(c.backwardLayer ?? c.layer, "backward");
+    const inner = `${name}_gru`;
+    const wrapped = (written: WrittenLayer) => ({
+      module: "keras.layers",
+      registered_name: null,
+      class_name: written.className,
+      config: { name: inner, trainable: true, ...written.config },
+    });
     return {
-      className: "GRU",
+      className: "Bidirectional",
       config: {
-        units: c.units,
-        return_sequences: c.returnSequences,
-        return_state: false,
-        go_backwards: c.goBackwards,
-        stateful: c.stateful,
-        unroll: false,
-        ...(c.zeroOutputForMask && { zero_output_for_mask: true }),
-        activation: activationName(source, "gru", c.activation),
-        recurrent_activation: activationName(source, "gru", c.recurrentActivation),
-        use_bias: c.useBias,
-        ...initializers(c, "kernel", "recurrent", "bias"),
-        dropout: c.dropout ?? 0,
-        recurrent_dropout: c.recurrentDropout ?? 0,
-        reset_after: c.resetAfter,
+        layer: wrapped(forward),
+        ...(c.backwardLayer && { backward_layer: wrapped(backward) }),
+        merge_mode: c.merge === "average" ? "ave" : c.merge,
       },
       weights: [
-        { name: "kernel", tensor: param("kernel") },
-        { name: "recurrent_kernel", tensor: param("recurrentKernel") },
-        ...(c.useBias ? [{ name: "bias", tensor: param("bias") }] : []),
+        ...forward.weights.map((weight) => ({
+          ...weight,
+          name: `forward_${inner}/${weight.name}`,
+          group: "forward_layer/cell",
+        })),
+        ...backward.weights.map((weight) => ({
+          ...weight,
+          name: `backward_${inner}/${weight.name}`,
+          group: "backward_layer/cell",
+        })),
       ],
-      within: "cell",
     };
   },
   dense(source) {
-    const { config: c, param } = source;
+    const { config: c } = source;
     return {
       className: "Dense",
       config: {
         units: c.units,
-        activation: activationName(source, "dense", c.activation),
+        activation: activationName(source, c.activation),
         use_bias: c.useBias,
         ...initializers(c, "kernel", "bias"),
       },
-      weights: ["kernel", ...(c.useBias ? ["bias"] : [])].map((own) => ({ name: own, tensor: param(own) })),
-      within: "",
+      weights: weightsOf(source, "", [["kernel", "kernel"], ...(c.useBias ? ([["bias", "bias"]] as const) : [])]),
     };
   },
-  embedding: ({ name, config: c, param, target }) => {
-    if (c.paddingIndex !== null)
-      throw new FormatError(
-        `exportModel(): layer "${name}" (embedding): ${target.program} has no paddingIndex; leave it out`,
-      );
+  embedding(source) {
+    const { config: c } = source;
+    if (c.paddingIndex !== null) refuse(source, "paddingIndex", "leave it out");
     return {
       className: "Embedding",
-      config: {
-        input_dim: c.tokens,
-        output_dim: c.units,
-        mask_zero: c.maskZero,
-        ...initializers(c, "embeddings"),
-      },
-      weights: [{ name: "embeddings", tensor: param("embeddings") }],
-      within: "",
+      config: { input_dim: c.tokens, output_dim: c.units, mask_zero: c.maskZero, ...initializers(c, "embeddings") },
+      weights: weightsOf(source, "", [["embeddings", "embeddings"]]),
     };
   },
-  layerNorm: ({ config: c, param }) => ({
-    className: "LayerNormalization",
-    config: { axis: -1, epsilon: c.epsilon, center: c.center, scale: c.scale, ...initializers(c, "gamma", "beta") },
-    weights: [...(c.scale ? ["gamma"] : []), ...(c.center ? ["beta"] : [])].map((own) => ({
-      name: own,
-      tensor: param(own),
-    })),
-    within: "",
-  }),
-  masking: ({ config: c }) => ({ className: "Masking", config: { mask_value: c.maskValue }, weights: [], within: "" }),
-  dropout: ({ config: c }) => ({ className: "Dropout", config: { rate: c.rate }, weights: [], within: "" }),
+  layerNorm(source) {
+    const { config: c } = source;
+    const names = [...(c.scale ? ["gamma"] : []), ...(c.center ? ["beta"] : [])];
+    return {
+      className: "LayerNormalization",
+      config: { axis: -1, epsilon: c.epsilon, center: c.center, scale: c.scale, ...initializers(c, "gamma", "beta") },
+      weights: weightsOf(
+        source,
+        "",
+        names.map((own) => [own, own]),
+      ),
+    };
+  },
+  conv1d(source) {
+    const { config: c, target } = source;
+    if (c.padding === "causal" && target.program === "TensorFlow.js")
+      refuse(source, 'convolution with padding "causal"', 'use "same" or "valid"');
+    return {
+      className: "Conv1D",
+      config: {
+        filters: c.filters,
+        kernel_size: [c.kernelSize],
+        strides: [c.strides],
+        padding: c.padding,
+        data_format: "channels_last",
+        dilation_rate: [c.dilation],
+        activation: activationName(source, c.activation),
+        use_bias: c.useBias,
+        ...initializers(c, "kernel", "bias"),
+      },
+      weights: weightsOf(source, "", [["kernel", "kernel"], ...(c.useBias ? ([["bias", "bias"]] as const) : [])]),
+    };
+  },
+  pooling1d({ config: c }) {
+    const kind = c.kind === "max" ? "Max" : "Average";
+    if (c.global) return plain(`Global${kind}Pooling1D`, { data_format: "channels_last" });
+    return plain(`${kind}Pooling1D`, {
+      pool_size: [c.size],
+      strides: [c.strides],
+      padding: c.padding,
+      data_format: "channels_last",
+    });
+  },
+  attention(source) {
+    const { config: c } = source;
+    if (c.units !== null)
+      refuse(source, "attention that maps queries and keys", "use multiHeadAttention, or dense layers before it");
+    if (c.scale === "sqrt")
+      refuse(
+        source,
+        "attention scaled by the root of the columns",
+        'use scale "none" or "learned", or multiHeadAttention',
+      );
+    const learned = c.scale === "learned";
+    const weights = learned ? weightsOf(source, "", [["scale", "scale"]]) : [];
+    return {
+      className: c.score === "additive" ? "AdditiveAttention" : "Attention",
+      config: { use_scale: learned, dropout: c.dropout, ...(c.score === "dot" && { score_mode: "dot" }) },
+      // One factor has no axes.
+      weights: weights.map((weight) =>
+        c.score === "dot" ? { ...weight, tensor: { shape: [], data: weight.tensor.data } } : weight,
+      ),
+      ...(c.causal && { kwargs: { use_causal_mask: true } }),
+    };
+  },
+  multiHeadAttention(source) {
+    const { config: c, param } = source;
+    const heads = c.heads as number;
+    const parts = ["query", "key", "value", "output"];
+    const shaped = (part: string, { shape, data }: Tensor): Tensor => {
+      const n = shape.at(-1)!;
+      if (shape.length === 1) return { shape: part === "output" ? shape : [heads, n / heads], data };
+      return { shape: part === "output" ? [heads, shape[0] / heads, n] : [shape[0], heads, n / heads], data };
+    };
+    const columns = (part: string) => param(`${part}Kernel`).shape[1] / heads;
+    return {
+      className: "MultiHeadAttention",
+      config: {
+        num_heads: heads,
+        key_dim: columns("query"),
+        value_dim: columns("value"),
+        dropout: c.dropout,
+        use_bias: c.useBias,
+        output_shape: c.units === null ? null : [c.units],
+        attention_axes: null,
+        ...initializers(c, "kernel", "bias"),
+      },
+      weights: parts.flatMap((part) =>
+        ["Kernel", ...(c.useBias ? ["Bias"] : [])].map((kind) => ({
+          name: `${part === "output" ? "attention_output" : part}/${kind.toLowerCase()}`,
+          group: `${part}_dense`,
+          tensor: shaped(part, param(part + kind)),
+        })),
+      ),
+      ...(c.causal && { kwargs: { use_causal_mask: true } }),
+    };
+  },
+  repeat: ({ config: c }) => plain("RepeatVector", { n: c.n }),
+  concatenate: ({ config: c }) => plain("Concatenate", { axis: c.axis }),
+  add: () => plain("Add", {}),
+  subtract: () => plain("Subtract", {}),
+  multiply: () => plain("Multiply", {}),
+  average: () => plain("Average", {}),
+  maximum: () => plain("Maximum", {}),
+  masking: ({ config: c }) => plain("Masking", { mask_value: c.maskValue }),
+  dropout: ({ config: c }) => plain("Dropout", { rate: c.rate }),
   activation(source) {
     const { config: c } = source;
     const { name, alpha } = (typeof c.activation === "string" ? { name: c.activation, alpha: 0 } : c.activation) as {
@@ -162,13 +245,50 @@ const WRITERS: Readonly<Record<string, Writer>> = {
     };
     // Slopes are options of layers of their own.
     if (name === "leakyRelu" && writeActivation(c.activation, source.target) === undefined)
-      return { className: "LeakyReLU", config: slope(source.target, alpha || 0.01), weights: [], within: "" };
-    if (name === "elu" && c.activation !== "elu")
-      return { className: "ELU", config: { alpha }, weights: [], within: "" };
-    const activation = activationName(source, "activation", c.activation);
-    return { className: "Activation", config: { activation }, weights: [], within: "" };
+      return plain("LeakyReLU", slope(source.target, alpha || 0.01));
+    if (name === "elu" && c.activation !== "elu") return plain("ELU", { alpha });
+    if (name === "hardtanh" && typeof c.activation !== "string" && alpha === 0)
+      return plain("ReLU", { max_value: (c.activation as { beta: number }).beta });
+    return plain("Activation", { activation: activationName(source, c.activation) });
   },
 };
+
+/** A layer without weights. */
+function plain(className: string, config: WrittenLayer["config"]): WrittenLayer {
+  return { className, config, weights: [] };
+}
+
+function writeGru(source: Source): WrittenLayer {
+  const { config: c, target } = source;
+  if (c.resetAfter && !target.resetAfter)
+    refuse(source, "GRU with resetAfter", 'train it with resetAfter: false, or export to "keras" or "onnx"');
+  for (const option of ["layerNorm", "zoneout"])
+    if (c[option]) refuse(source, `GRU with ${option}`, 'export to "onnx", or train it without');
+  return {
+    className: "GRU",
+    config: {
+      units: c.units,
+      return_sequences: c.returnSequences,
+      return_state: !source.sequential && (c.returnState ?? false),
+      go_backwards: c.goBackwards,
+      stateful: c.stateful,
+      unroll: false,
+      ...(c.zeroOutputForMask && { zero_output_for_mask: true }),
+      activation: activationName(source, c.activation),
+      recurrent_activation: activationName(source, c.recurrentActivation),
+      use_bias: c.useBias,
+      ...initializers(c, "kernel", "recurrent", "bias"),
+      dropout: c.dropout ?? 0,
+      recurrent_dropout: c.recurrentDropout ?? 0,
+      reset_after: c.resetAfter,
+    },
+    weights: weightsOf(source, "cell", [
+      ["kernel", "kernel"],
+      ["recurrent_kernel", "recurrentKernel"],
+      ...(c.useBias ? ([["bias", "bias"]] as const) : []),
+    ]),
+  };
+}
 
 /** Keras 3 has given the slope another name. */
 function slope(target: Target, value: number): Record<string, Json> {

@@ -1,42 +1,46 @@
 import type { Json } from "../../layers/layer.ts";
 import type { Model } from "../../stacks/model.ts";
 import { TFJS } from "../keras/config.ts";
-import { describeModel, type Target } from "../keras/write.ts";
+import { describeModel } from "../keras/describe.ts";
+import { config2 } from "../keras/export.ts";
+import type { Target } from "../keras/write.ts";
 
-const TARGET: Target = { ...TFJS, resetAfter: false };
+const TARGET: Target = {
+  ...TFJS,
+  resetAfter: false,
+  lacks: [
+    "Attention",
+    "AdditiveAttention",
+    "MultiHeadAttention",
+    "Subtract",
+    "ELU",
+    "leaky_relu",
+    "log_sigmoid",
+    "hard_tanh",
+  ],
+};
 
 /**
  * A model as TensorFlow.js's layers format: "model.json" and "weights.bin".
  *
  * @throws FormatError for what TensorFlow.js has not: the reset gate after the product above all
  */
-export async function toTfjs(model: Model): Promise<Record<string, Uint8Array>> {
-  const { inputShape, tokens, layers } = describeModel(model, TARGET);
-  const specs: Json[] = [];
-  const pieces: Float32Array[] = [];
-  const described = layers.map(({ name, className, config, weights }, i) => {
-    for (const { name: own, tensor } of weights) {
-      specs.push({ name: `${name}/${own}`, shape: tensor.shape, dtype: "float32" });
-      pieces.push(tensor.data);
-    }
-    const first = i === 0 ? { batch_input_shape: [null, ...inputShape], dtype: tokens ? "int32" : "float32" } : {};
-    return { class_name: className, config: { name, trainable: true, ...first, ...config } };
-  });
-  const data = new Float32Array(pieces.reduce((sum, { length }) => sum + length, 0));
-  pieces.reduce((at, piece) => {
-    data.set(piece, at);
-    return at + piece.length;
+export async function toTfjs(model: Model<unknown>): Promise<Record<string, Uint8Array>> {
+  const described = describeModel(model, TARGET);
+  const weights = described.layers.flatMap(({ name, weights: own }) =>
+    own.map(({ name: weight, tensor }) => ({ name: `${name}/${weight}`, tensor })),
+  );
+  const data = new Float32Array(weights.reduce((sum, { tensor }) => sum + tensor.data.length, 0));
+  weights.reduce((at, { tensor }) => {
+    data.set(tensor.data, at);
+    return at + tensor.data.length;
   }, 0);
+  const specs: Json = weights.map(({ name, tensor }) => ({ name, shape: tensor.shape, dtype: "float32" }));
   const json = {
     format: "layers-model",
     generatedBy: "gruvy",
     convertedBy: null,
-    modelTopology: {
-      class_name: "Sequential",
-      config: { name: "sequential", layers: described },
-      keras_version: "tfjs-layers 4.22.0",
-      backend: "tensor_flow.js",
-    },
+    modelTopology: { ...config2(described, true), keras_version: "tfjs-layers 4.22.0", backend: "tensor_flow.js" },
     weightsManifest: [{ paths: ["weights.bin"], weights: specs }],
   };
   return { "model.json": new TextEncoder().encode(JSON.stringify(json)), "weights.bin": new Uint8Array(data.buffer) };

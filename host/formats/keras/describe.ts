@@ -1,0 +1,192 @@
+import { FormatError } from "../../core/errors.ts";
+import type { GraphConfig, NodeRef } from "../../stacks/graph.ts";
+import type { Architecture, Model } from "../../stacks/model.ts";
+import { type Target, WRITERS, type WrittenLayer } from "./write.ts";
+
+const WHERE = "exportModel()";
+
+/** The n-th call of a layer, and which of its results; of an input [name, 0, 0]. */
+export type History = readonly [layer: string, node: number, tensor: number];
+
+/** A layer as Keras describes it, and the calls of it. */
+export interface DescribedLayer extends WrittenLayer {
+  readonly name: string;
+  readonly calls: readonly { readonly inputs: readonly History[]; readonly states: readonly History[] }[];
+}
+
+/** A model as Keras describes it. */
+export interface DescribedModel {
+  readonly sequential: boolean;
+  readonly inputs: readonly {
+    readonly name: string;
+    readonly shape: readonly (number | null)[];
+    readonly tokens: boolean;
+  }[];
+  readonly layers: readonly DescribedLayer[];
+  readonly outputs: readonly History[];
+}
+
+/**
+ * A model in Keras's terms.
+ *
+ * @throws FormatError for a layer, or an option of one, that the target has not; it names the layer
+ */
+export function describeModel(model: Model<unknown>, target: Target): DescribedModel {
+  const graph = graphOf(model.architecture, model.network.inputs[0].port.type === "tokens");
+  const flows = new Flows(graph, target);
+  const weights = model.weights();
+  const sequential = model.architecture.kind === "sequential" && graph.layers.every(({ type }) => !twoSided(type));
+  const layers = graph.layers
+    .filter(({ type }) => type !== "remask")
+    .map(({ type, name, config }): DescribedLayer => {
+      if (!Object.hasOwn(WRITERS, type))
+        throw new FormatError(
+          `${WHERE}: layer "${name}" (${type}): ${target.program} has no such layer; it takes ${Object.keys(WRITERS).join(", ")}`,
+        );
+      const written = WRITERS[type]({
+        name,
+        type,
+        config,
+        target,
+        sequential,
+        param: (own) => weights[`${name}.${own}`],
+      });
+      if (target.lacks.includes(written.className))
+        throw new FormatError(
+          `${WHERE}: layer "${name}" (${type}): ${target.program} has no ${written.className}; export to "keras" or "onnx"`,
+        );
+      return { ...written, name, calls: flows.callsOf(name) };
+    });
+  return {
+    sequential,
+    inputs: graph.inputs.map(({ name, shape, type }) => ({ name, shape, tokens: type === "tokens" })),
+    layers,
+    outputs: graph.outputs.map(({ from }) => flows.history(from)),
+  };
+}
+
+/** Layers that attend: on one input in gruvy, which is two in Keras. */
+function twoSided(type: string): boolean {
+  return type === "attention" || type === "multiHeadAttention";
+}
+
+/** A sequential model is a graph whose nodes follow one another. */
+function graphOf({ kind, config }: Architecture, tokens: boolean): GraphConfig {
+  if (kind === "graph") return config as GraphConfig;
+  const { layers, inputShape, seed } = config as Pick<GraphConfig, "layers" | "seed"> & {
+    inputShape: readonly (number | null)[];
+  };
+  return {
+    inputs: [{ name: "input_layer", shape: inputShape, type: tokens ? "tokens" : "values" }],
+    layers,
+    nodes: layers.map(({ name }, i) => ({ layer: name, inputs: [i - 1] })),
+    outputs: [{ name: "output", from: layers.length - 1 }],
+    form: "one",
+    seed,
+  };
+}
+
+/** What flows where, and with which masks. */
+class Flows {
+  private readonly types: ReadonlyMap<string, GraphConfig["layers"][number]>;
+  /** Which call of its layer a node is. */
+  private readonly calls: readonly number[];
+
+  constructor(
+    private readonly graph: GraphConfig,
+    private readonly target: Target,
+  ) {
+    this.types = new Map(graph.layers.map((layer) => [layer.name, layer]));
+    const counts = new Map<string, number>();
+    this.calls = graph.nodes.map(({ layer }) => {
+      const count = counts.get(layer) ?? 0;
+      counts.set(layer, count + 1);
+      return count;
+    });
+    this.checkMasks();
+  }
+
+  private layer(node: number): GraphConfig["layers"][number] {
+    return this.types.get(this.graph.nodes[node].layer)!;
+  }
+
+  /** Where a tensor comes from, in Keras's terms: there are no remasks there. */
+  history(ref: NodeRef): History {
+    const [node, state] = typeof ref === "number" ? [ref, undefined] : ref;
+    if (node < 0) return [this.graph.inputs[-1 - node].name, 0, 0];
+    if (this.layer(node).type === "remask") return this.history(this.graph.nodes[node].inputs[0]);
+    return [this.graph.nodes[node].layer, this.calls[node], state === undefined ? 0 : 1 + state];
+  }
+
+  callsOf(name: string): DescribedLayer["calls"] {
+    const calls = this.graph.nodes.filter(({ layer }) => layer === name);
+    return calls.map(({ inputs, initialStates = [] }) => {
+      const read = inputs.map((ref) => this.history(ref));
+      const both = twoSided(this.types.get(name)!.type) && read.length === 1;
+      return { inputs: both ? [read[0], read[0]] : read, states: initialStates.map((ref) => this.history(ref)) };
+    });
+  }
+
+  /** Masks that come from the model itself must mean the same in Keras; those of a caller it has not. */
+  private checkMasks(): void {
+    const { nodes } = this.graph;
+    const masked: boolean[] = [];
+    // Turned round by goBackwards, which in Keras leaves the mask as it is.
+    const turned: boolean[] = [];
+    const nodeOf = (ref: NodeRef) => (typeof ref === "number" ? ref : -1);
+    nodes.forEach(({ inputs }, i) => {
+      const { type, name, config } = this.layer(i);
+      const from = inputs.map(nodeOf).filter((node) => node >= 0);
+      const comes = from.some((node) => masked[node]);
+      const refuse = (why: string, instead: string) => {
+        throw new FormatError(`${WHERE}: layer "${name}" (${type}): ${this.target.program} ${why}; ${instead}`);
+      };
+      if (type === "remask") {
+        const back = config.to === "reversed";
+        if (back && !from.some((node) => turned[node])) refuse("turns no masks round", "leave it out");
+        const readers = nodes.flatMap((node, j) => (node.inputs.some((ref) => nodeOf(ref) === i) ? [j] : []));
+        if (!back && comes && !readers.every((j) => this.seesNoMask(j)))
+          refuse("drops masks only before convolutions and poolings", "leave it out");
+        masked[i] = comes && back;
+        turned[i] = false;
+        return;
+      }
+      if (comes && from.some((node) => turned[node]) && readsMasks(type, config))
+        refuse("leaves a mask as it is where goBackwards turns the steps round", 'put remask("reversed") before it');
+      if (comes && this.seesNoMask(i)) refuse("does not see masks here", 'put remask("none") before it');
+      if (
+        comes &&
+        type === "bidirectional" &&
+        sequences(config) &&
+        (config.zeroOutputForMask === false) === this.target.bidirectionalZeroes
+      )
+        refuse(`has ${this.target.bidirectionalZeroes ? "zeros" : "no zeros"} at masked steps`, "leave the mask out");
+      const starts = type === "masking" || (type === "embedding" && config.maskZero === true);
+      masked[i] = starts || (comes && !endsMasks(type, config));
+      turned[i] = masked[i] && ((type === "gru" && config.goBackwards === true) || from.some((node) => turned[node]));
+    });
+  }
+
+  private seesNoMask(node: number): boolean {
+    const { type, config } = this.layer(node);
+    return type === "conv1d" || (type === "pooling1d" && !(config.global && config.kind === "mean"));
+  }
+}
+
+function sequences(config: GraphConfig["layers"][number]["config"]): boolean {
+  return (
+    ((config.layer as { config: { returnSequences?: boolean } } | undefined)?.config ?? config).returnSequences === true
+  );
+}
+
+function readsMasks(type: string, config: GraphConfig["layers"][number]["config"]): boolean {
+  return (
+    ["gru", "bidirectional", "attention", "multiHeadAttention"].includes(type) ||
+    (type === "pooling1d" && !!config.global)
+  );
+}
+
+function endsMasks(type: string, config: GraphConfig["layers"][number]["config"]): boolean {
+  if (type === "gru" || type === "bidirectional") return !sequences(config);
+  return type === "pooling1d" || type === "conv1d" || type === "repeat";
+}
