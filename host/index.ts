@@ -1,6 +1,4 @@
-// Settings
-
-// Data
+/** What `import ... from "gruvy"` gives, folder by folder. */
 export type { BatchLike, Each } from "./batches/examples.ts";
 export { oneHot } from "./batches/one-hot.ts";
 export { padSequences } from "./batches/pad.ts";
@@ -44,14 +42,12 @@ export {
   truncatedNormal,
   zeros,
 } from "./layers/initializers.ts";
-// Layers
 export type { Layer } from "./layers/layer.ts";
 export { type LayerNormOptions, layerNorm } from "./layers/layer-norm.ts";
 export { type LightGruOptions, lightGru, type MinGruOptions, mgu, minGru } from "./layers/light-gru.ts";
 export { masking } from "./layers/masking.ts";
 export { add, average, type MergeOptions, maximum, multiply, subtract } from "./layers/merge.ts";
 export { type MultiHeadAttentionOptions, multiHeadAttention } from "./layers/multi-head-attention.ts";
-
 export { type Pooling1dOptions, pooling1d } from "./layers/pooling1d.ts";
 export { remask } from "./layers/remask.ts";
 export { repeat } from "./layers/repeat.ts";
@@ -64,7 +60,6 @@ export {
   sparseCategoricalCrossentropy,
 } from "./losses/cross-entropy.ts";
 export { type CtcOptions, ctc } from "./losses/ctc.ts";
-// Training
 export type { Loss } from "./losses/loss.ts";
 export { huber, meanAbsoluteError, meanSquaredError, smoothL1 } from "./losses/regression.ts";
 export { accuracy } from "./metrics/accuracy.ts";
@@ -74,7 +69,6 @@ export { confusionMatrix } from "./metrics/confusion-matrix.ts";
 export { editDistance, type Sequence } from "./metrics/edit-distance.ts";
 export { characterErrorRate, wordErrorRate } from "./metrics/error-rate.ts";
 export { labelErrorRate } from "./metrics/label-error-rate.ts";
-// Metrics; meanSquaredError and meanAbsoluteError as metrics go by their names
 export type { Metric, MetricState } from "./metrics/metric.ts";
 export { bitsPerCharacter, perplexity } from "./metrics/perplexity.ts";
 export { f1, precision, recall } from "./metrics/precision-recall.ts";
@@ -107,9 +101,7 @@ export type {
   Model,
   PredictOptions,
 } from "./stacks/model.ts";
-// Models
 export { type SequentialOptions, sequential } from "./stacks/sequential.ts";
-// Text
 export { type LanguageModel, type NgramModel, ngramModel, type Text } from "./text/ngram.ts";
 export { tokenize13a } from "./text/tokenize.ts";
 export {
