@@ -77,6 +77,36 @@ for (const [name, stack] of Object.entries(STACKS))
     model.dispose();
   });
 
+for (const name of ["causal", "valid", "max pooling"])
+  test(`${name}: as many steps as there are windows, and those count that a sequence has alone`, async () => {
+    // Without what takes the time axis away.
+    const model = await made(STACKS[name]().slice(0, 2));
+    const whole = await model.predict(x, { lengths: LENGTHS });
+    assert.equal(whole.shape, [B, { causal: 5, valid: 3, "max pooling": 4 }[name]!, whole.shape[2]]);
+    model.compile({ loss: "meanSquaredError", metrics: ["meanAbsoluteError"] });
+    const y = { shape: whole.shape, data: new Float32Array(whole.data.length) };
+    let [squares, absolutes, counted] = [0, 0, 0];
+    for (const b of [0, 2, 3]) {
+      const alone = await model.predict(steps(samples(x, b, b + 1), 0, LENGTHS[b])).catch(() => undefined);
+      if (!alone) continue;
+      sameTensor(steps(samples(whole, b, b + 1), 0, alone.shape[1]), alone, `sequence ${b}`);
+      for (const v of alone.data) {
+        squares += v * v;
+        absolutes += Math.abs(v);
+        counted++;
+      }
+    }
+    const scores = await model.evaluate(x, y, { lengths: LENGTHS });
+    close([scores.loss, scores.meanAbsoluteError], [squares / counted, absolutes / counted], 1e-6, "scores");
+    await model.trainOnBatch(x, y, { lengths: LENGTHS, sampleWeight: [1, 2, 3, 4] });
+    await refuses(
+      () => model.trainOnBatch(x, randomTensor([B, T, whole.shape[2]], 1)),
+      ShapeError,
+      /expects y \[4, \d, \d\], got \[4, 9, \d\]/,
+    );
+    model.dispose();
+  });
+
 test("a stream of a causal convolution is the sequence, step by step", async () => {
   for (const [kernelSize, dilation] of [
     [1, 1],

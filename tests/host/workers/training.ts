@@ -7,7 +7,9 @@
 import {
   adam,
   attention,
+  bidirectional,
   configure,
+  conv1d,
   dense,
   gru,
   mgu,
@@ -80,6 +82,9 @@ for (let i = 0; i < 8; i++) {
 // What cannot stream.
 const attentive = await sequential(
   [
+    conv1d(48, 3, { padding: "same", dilation: 2, activation: "relu" }),
+    conv1d(48, 3, { padding: "causal" }),
+    bidirectional(gru(40, { returnSequences: true })),
     attention({ score: "additive", units: 24, dropout: 0.1 }),
     multiHeadAttention(4, { units: 40, causal: true }),
     dense(10, { activation: "softmax" }),
