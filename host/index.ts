@@ -52,6 +52,7 @@ export { type Pooling1dOptions, pooling1d } from "./layers/pooling1d.ts";
 export { remask } from "./layers/remask.ts";
 export { repeat } from "./layers/repeat.ts";
 export { reverse } from "./layers/reverse.ts";
+export { timeDistributed } from "./layers/time-distributed.ts";
 export { type BinaryCrossEntropyOptions, binaryCrossentropy } from "./losses/binary-cross-entropy.ts";
 export {
   type CrossEntropyOptions,

@@ -20,6 +20,7 @@ import { pooling1d } from "./pooling1d.ts";
 import { remask } from "./remask.ts";
 import { repeat } from "./repeat.ts";
 import { reverse } from "./reverse.ts";
+import { timeDistributed } from "./time-distributed.ts";
 
 /** A saved layer's options, its name among them; the factories check every one. */
 type Config = Record<string, unknown>;
@@ -55,6 +56,7 @@ const layers: Readonly<Record<string, (config: Config) => Layer>> = {
   multiply: (c) => multiply(without(c)),
   average: (c) => average(without(c)),
   maximum: (c) => maximum(without(c)),
+  timeDistributed: ({ layer, ...c }) => timeDistributed(inner(layer), without(c)),
   repeat: (c) => repeat(c.n as number, without(c, "n")),
 };
 

@@ -12,7 +12,7 @@ import { conv1d, pooling1d, windowMaskOf } from "./windows.ts";
 
 export type Numbers = ArrayLike<number>;
 
-interface LayerSpec {
+export interface LayerSpec {
   readonly type: string;
   readonly name: string;
   // biome-ignore lint/suspicious/noExplicitAny: options of every layer
@@ -36,7 +36,7 @@ export interface ModelInput {
   readonly initialState?: readonly Numbers[];
 }
 
-function rowsOf(values: Numbers, n: number): Rows {
+export function rowsOf(values: Numbers, n: number): Rows {
   return Array.from({ length: values.length / n }, (_, r) => Array.from({ length: n }, (_, j) => values[r * n + j]));
 }
 
@@ -51,19 +51,18 @@ function activate(row: Vector, activation: any): Vector {
 }
 
 /** A sample on its way through the layers. */
-interface Sample {
+export interface Sample {
   rows: Rows;
   mask?: Vector;
   dialect: "lengths" | "holes";
 }
 
-/** Outputs [batch, steps, features] flat, which of the rows count, and the final states. */
-export function runModel(spec: ModelSpec, weights: Readonly<Record<string, Numbers>>, input: ModelInput) {
+/** What a model reads, as samples. */
+export function samplesOf(input: ModelInput): Sample[] {
   const { batch, steps = 1, lengths } = input;
-  const sequence = input.steps !== undefined;
   const width = input.x.length / (batch * steps);
   const all = rowsOf(input.x, width);
-  const samples: Sample[] = Array.from({ length: batch }, (_, b) => {
+  return Array.from({ length: batch }, (_, b) => {
     const rows = all.slice(b * steps, (b + 1) * steps);
     const mask = lengths
       ? rows.map((_row, t) => (t < lengths[b] ? 1 : 0))
@@ -75,104 +74,137 @@ export function runModel(spec: ModelSpec, weights: Readonly<Record<string, Numbe
       dialect: lengths ? "lengths" : "holes",
     };
   });
-  const states: number[][] = [];
-  for (const { type, name, config } of spec.layers) {
-    const own = (part: string) => weights[`${name}.${part}`];
-    const each = (change: (sample: Sample, b: number) => Partial<Sample>) =>
-      samples.forEach((sample, b) => {
-        samples[b] = { ...sample, ...change(sample, b) };
-      });
-    const eachRow = (change: (row: Vector) => Vector) => each(({ rows }) => ({ rows: rows.map(change) }));
-    // One layer over all samples; its final states join the model's.
-    // biome-ignore lint/suspicious/noExplicitAny: options of a recurrent layer
-    const recur = (cell: string, options: any, prefix = "") => {
-      const given = input.initialState?.[states.length];
-      const runs = samples.map(({ rows, mask, dialect }, b) =>
-        cellSequence(cell, options, (part) => own(prefix + part), rows, {
-          goBackwards: options.goBackwards,
-          zeroOutputForMask: options.zeroOutputForMask,
-          initialState: given && Array.from({ length: options.units }, (_, j) => given[b * options.units + j]),
-          mask,
-          dialect,
-        }),
-      );
-      states.push(runs.flatMap(({ state }) => state));
-      return runs;
-    };
-    if (CELLS.includes(type)) {
-      const runs = recur(type, config);
-      each(({ mask }, b) => {
-        // Outputs of goBackwards are in reading order, and so is what says which of them count.
-        const order = config.goBackwards && mask ? [...mask].reverse() : mask;
-        return config.returnSequences
-          ? { rows: runs[b].outputs, mask: order }
-          : { rows: [runs[b].last], mask: undefined };
-      });
-    } else if (type === "bidirectional") {
-      const { config: first } = config.layer;
-      const zeroOutputForMask = first.returnSequences;
-      const forward = recur(config.layer.type, { ...first, zeroOutputForMask }, "forward.");
-      const second = config.backwardLayer ?? config.layer;
-      const backward = recur(second.type, { ...second.config, goBackwards: true, zeroOutputForMask }, "backward.");
-      each((_sample, b) =>
-        first.returnSequences
-          ? { rows: mergedSequence(config.merge, forward[b].outputs, backward[b].outputs) }
-          : { rows: [merged(config.merge, forward[b].last, backward[b].last)], mask: undefined },
-      );
-    } else if (type === "conv1d") {
-      const windows = { ...config, size: config.kernelSize };
-      each(({ rows, mask }) => ({
-        rows: conv1d(rows, own("kernel"), own("bias"), config.filters, windows, mask).map((row) =>
-          activate(row, config.activation),
-        ),
-        mask: mask && windowMaskOf(windows, mask),
-      }));
-    } else if (type === "pooling1d") {
-      each(({ rows, mask }) => {
-        const whole = { size: rows.length, strides: rows.length, padding: "valid" } as const;
-        const windows = { ...(config.global ? whole : config), dilation: 1 };
-        return {
-          rows: pooling1d(rows, config.kind, windows, mask),
-          mask: config.global ? undefined : mask && windowMaskOf(windows, mask),
-        };
-      });
-    } else if (type === "dense") {
-      const kernel = rowsOf(own("kernel"), config.units);
-      const bias = own("bias");
-      eachRow((row) => {
-        const sums: number[] = Array.from(kernel[0], (_, j) => bias?.[j] ?? 0);
-        for (let i = 0; i < row.length; i++) for (let j = 0; j < sums.length; j++) sums[j] += row[i] * kernel[i][j];
-        return activate(sums, config.activation);
-      });
-    } else if (type === "embedding") {
-      const table = rowsOf(own("embeddings"), config.units);
-      if (config.maskZero && sequence)
-        each(({ rows, mask }) => ({
-          mask: rows.map(([token], t) => (token !== 0 && (mask?.[t] ?? 1) ? 1 : 0)),
-          dialect: "holes",
-        }));
-      eachRow(([token]) => table[token]);
-    } else if (type === "attention" || type === "multiHeadAttention") {
-      each((sample) => ({ rows: attentionLayer(config, own, [sample]) }));
-    } else if (type === "remask") {
-      each(({ rows, mask }) => ({ rows, mask: config.to === "none" ? undefined : mask && [...mask].reverse() }));
-    } else if (type === "reverse") {
-      each(({ rows, mask }) => ({ rows: [...rows].reverse(), mask: mask && [...mask].reverse() }));
-    } else if (type === "layerNorm") eachRow((row) => layerNorm(row, config.epsilon, own("gamma"), own("beta")));
-    else if (type === "activation") eachRow((row) => activate(row, config.activation));
-    else if (type === "masking") {
-      each(({ rows, mask }) => ({
-        mask: rows.map((row, t) => (row.some((v) => v !== config.maskValue) && (mask?.[t] ?? 1) ? 1 : 0)),
-        dialect: "holes",
-      }));
-      each(({ rows, mask }) => ({ rows: rows.map((row, t) => (mask![t] ? row : row.map(() => 0))) }));
-    } else if (type !== "dropout") throw new Error(`no reference for ${type}`);
-  }
+}
+
+/** Outputs [batch, steps, features] flat, and which of the rows count. */
+export function flattened(samples: readonly Sample[]) {
   return {
     outputs: samples.flatMap(({ rows }) => rows.flat()),
     valid: samples.flatMap(({ rows, mask }) => mask ?? rows.map(() => 1)),
-    states,
   };
+}
+
+/** Outputs [batch, steps, features] flat, which of the rows count, and the final states. */
+export function runModel(spec: ModelSpec, weights: Readonly<Record<string, Numbers>>, input: ModelInput) {
+  let samples = samplesOf(input);
+  const states: number[][] = [];
+  for (const layer of spec.layers) {
+    const initial = input.initialState?.slice(states.length) ?? [];
+    const run = runLayer(layer, weights, samples, input.steps !== undefined, initial);
+    samples = run.samples;
+    states.push(...run.states);
+  }
+  return { ...flattened(samples), states };
+}
+
+/**
+ * One layer with one input over all samples.
+ *
+ * @param sequence      the model reads a time axis
+ * @param initialStates of the layer's states; those that are missing are zeros
+ */
+export function runLayer(
+  { type, name, config }: LayerSpec,
+  weights: Readonly<Record<string, Numbers>>,
+  given: readonly Sample[],
+  sequence: boolean,
+  initialStates: readonly (Numbers | undefined)[],
+) {
+  const samples = [...given];
+  const states: number[][] = [];
+  const own = (part: string) => weights[`${name}.${part}`];
+  const each = (change: (sample: Sample, b: number) => Partial<Sample>) =>
+    samples.forEach((sample, b) => {
+      samples[b] = { ...sample, ...change(sample, b) };
+    });
+  const eachRow = (change: (row: Vector) => Vector) => each(({ rows }) => ({ rows: rows.map(change) }));
+  // One layer over all samples; its final states join the model's.
+  // biome-ignore lint/suspicious/noExplicitAny: options of a recurrent layer
+  const recur = (cell: string, options: any, prefix = "") => {
+    const given = initialStates[states.length];
+    const runs = samples.map(({ rows, mask, dialect }, b) =>
+      cellSequence(cell, options, (part) => own(prefix + part), rows, {
+        goBackwards: options.goBackwards,
+        zeroOutputForMask: options.zeroOutputForMask,
+        initialState: given && Array.from({ length: options.units }, (_, j) => given[b * options.units + j]),
+        mask,
+        dialect,
+      }),
+    );
+    states.push(runs.flatMap(({ state }) => state));
+    return runs;
+  };
+  if (CELLS.includes(type)) {
+    const runs = recur(type, config);
+    each(({ mask }, b) => {
+      // Outputs of goBackwards are in reading order, and so is what says which of them count.
+      const order = config.goBackwards && mask ? [...mask].reverse() : mask;
+      return config.returnSequences
+        ? { rows: runs[b].outputs, mask: order }
+        : { rows: [runs[b].last], mask: undefined };
+    });
+  } else if (type === "bidirectional") {
+    const { config: first } = config.layer;
+    const zeroOutputForMask = first.returnSequences;
+    const forward = recur(config.layer.type, { ...first, zeroOutputForMask }, "forward.");
+    const second = config.backwardLayer ?? config.layer;
+    const backward = recur(second.type, { ...second.config, goBackwards: true, zeroOutputForMask }, "backward.");
+    each((_sample, b) =>
+      first.returnSequences
+        ? { rows: mergedSequence(config.merge, forward[b].outputs, backward[b].outputs) }
+        : { rows: [merged(config.merge, forward[b].last, backward[b].last)], mask: undefined },
+    );
+  } else if (type === "conv1d") {
+    const windows = { ...config, size: config.kernelSize };
+    each(({ rows, mask }) => ({
+      rows: conv1d(rows, own("kernel"), own("bias"), config.filters, windows, mask).map((row) =>
+        activate(row, config.activation),
+      ),
+      mask: mask && windowMaskOf(windows, mask),
+    }));
+  } else if (type === "pooling1d") {
+    each(({ rows, mask }) => {
+      const whole = { size: rows.length, strides: rows.length, padding: "valid" } as const;
+      const windows = { ...(config.global ? whole : config), dilation: 1 };
+      return {
+        rows: pooling1d(rows, config.kind, windows, mask),
+        mask: config.global ? undefined : mask && windowMaskOf(windows, mask),
+      };
+    });
+  } else if (type === "dense") {
+    const kernel = rowsOf(own("kernel"), config.units);
+    const bias = own("bias");
+    eachRow((row) => {
+      const sums: number[] = Array.from(kernel[0], (_, j) => bias?.[j] ?? 0);
+      for (let i = 0; i < row.length; i++) for (let j = 0; j < sums.length; j++) sums[j] += row[i] * kernel[i][j];
+      return activate(sums, config.activation);
+    });
+  } else if (type === "embedding") {
+    const table = rowsOf(own("embeddings"), config.units);
+    if (config.maskZero && sequence)
+      each(({ rows, mask }) => ({
+        mask: rows.map(([token], t) => (token !== 0 && (mask?.[t] ?? 1) ? 1 : 0)),
+        dialect: "holes",
+      }));
+    eachRow(([token]) => table[token]);
+  } else if (type === "attention" || type === "multiHeadAttention") {
+    each((sample) => ({ rows: attentionLayer(config, own, [sample]) }));
+  } else if (type === "timeDistributed") {
+    return runLayer({ ...config.layer, name }, weights, given, sequence, initialStates);
+  } else if (type === "remask") {
+    each(({ rows, mask }) => ({ rows, mask: config.to === "none" ? undefined : mask && [...mask].reverse() }));
+  } else if (type === "reverse") {
+    each(({ rows, mask }) => ({ rows: [...rows].reverse(), mask: mask && [...mask].reverse() }));
+  } else if (type === "layerNorm") eachRow((row) => layerNorm(row, config.epsilon, own("gamma"), own("beta")));
+  else if (type === "activation") eachRow((row) => activate(row, config.activation));
+  else if (type === "masking") {
+    each(({ rows, mask }) => ({
+      mask: rows.map((row, t) => (row.some((v) => v !== config.maskValue) && (mask?.[t] ?? 1) ? 1 : 0)),
+      dialect: "holes",
+    }));
+    each(({ rows, mask }) => ({ rows: rows.map((row, t) => (mask![t] ? row : row.map(() => 0))) }));
+  } else if (type !== "dropout") throw new Error(`no reference for ${type}`);
+  return { samples, states };
 }
 
 export interface LossSpec {

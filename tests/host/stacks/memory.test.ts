@@ -36,6 +36,7 @@ import {
   reverse,
   sequential,
   subtract,
+  timeDistributed,
 } from "../../../host/index.ts";
 import { layerFromConfig } from "../../../host/layers/index.ts";
 import { Request } from "../../../host/stacks/recording.ts";
@@ -155,6 +156,7 @@ const LAYERS: Record<string, { layers: Layer[]; tokens?: boolean; steps?: boolea
   multiHeadAttention: [{ layers: [multiHeadAttention(3)], steps: true }],
   remask: (["none", "reversed"] as const).map((to) => ({ layers: [remask(to)], steps: true })),
   reverse: [{ layers: [reverse()], steps: true }],
+  timeDistributed: [{ layers: [timeDistributed(dense(5, { activation: "relu" }))], steps: true }],
   repeat: [{ layers: [repeat(3)] }],
   ...Object.fromEntries(
     [add, average, maximum, multiply, subtract, concatenate].map((make) => [
