@@ -49,7 +49,7 @@ async function run(workload: string) {
   const { stdout } = await promisify(execFile)(
     process.execPath,
     ["--expose-gc", "--import", "tsx", script, workload],
-    { timeout: 120_000 },
+    { timeout: 400_000 },
   ); // biome-ignore format: a command
   return JSON.parse(stdout.trim().split("\n").at(-1)!);
 }
