@@ -1,4 +1,4 @@
-/** What `import ... from "gruvy"` gives, folder by folder. */
+/** Everything that the package exports, folder by folder. */
 export type { BatchLike, Each } from "./batches/examples.ts";
 export { oneHot } from "./batches/one-hot.ts";
 export { padSequences } from "./batches/pad.ts";
