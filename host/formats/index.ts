@@ -4,4 +4,5 @@
  */
 export { type ExportFormat, type ExportOptions, exportModel } from "./export.ts";
 export { importModel } from "./import.ts";
+export { fromKeras } from "./keras/weights.ts";
 export { type FromPyTorchOptions, fromPyTorch } from "./torch/import.ts";
