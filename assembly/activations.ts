@@ -144,8 +144,8 @@ const SELU_SCALE: f32 = 1.0507009873554805, SELU_SCALE_ALPHA: f32 = 1.7580993408
  *   gelu         x Φ(x)                     silu       x σ(x)
  *   softplus     ln(1 + e^x)                softsign   x / (1 + |x|)
  *   logSigmoid   −ln(1 + e^−x)           linearSigmoid  x >= 0 ? x + 0.5 : σ(x)
- *   logSigmoid   −ln(1 + e^−x)           affine     α x + β
- *   scaledTanh   α tanh(β x)             thresholdedRelu  x > α ? x : 0
+ *   affine       α x + β                 thresholdedRelu  x > α ? x : 0
+ *   scaledTanh   α tanh(β x)
  *   clippedSigmoid, clippedTanh          of clip(x, −α, α)
  *
  * @param kind an `Activation`

@@ -35,7 +35,7 @@ export function conv1dScratch(I: i32, taps: i32): i32 {
 }
 
 /**
- * Windows as rows, from output row `first` on. Sources are found by
+ * Windows as rows, from output row `first` on. Their taps are found by
  *
  *   u · divisor = t · factor + offset + k · step, zeros where there is no such u in [0, U)
  *
@@ -48,28 +48,70 @@ function layWindows(
   rows: usize, x: usize, valid: usize, own: usize, first: i32, count: i32, U: i32, B: i32, n: i32, taps: i32,
   factor: i32, offset: i32, step: i32, divisor: i32, xStep: i32, xRow: i32,
 ): void {
-  const rowBytes = bytes(pad8(taps * n)), zero = f32x4.splat(0), end = bytes((n + 3) & ~3);
+  const rowBytes = bytes(pad8(taps * n)), tap = bytes(n), zero = f32x4.splat(0);
   let t = first / B, b = first % B;
-  for (let i = 0; i < count; i++) {
-    // The padding; taps overwrite what of this is theirs, and reach up to 3 elements into the next.
+  for (const end = rows + <usize>count * rowBytes; rows < end; rows += rowBytes) {
+    // The padding; taps overwrite what of this is theirs, and reach up to 3 elements into what follows.
     v128.store(rows + rowBytes - 32, zero);
     v128.store(rows + rowBytes - 16, zero);
-    const counts = !own || load<i32>(own + bytes(t * B + b)) != 0;
-    let v = t * factor + offset, to = rows;
-    for (let k = 0; k < taps; k++) {
-      const u = divisor == 1 ? v : v / divisor;
-      if (counts && v >= 0 && u < U && u * divisor == v && (!valid || load<i32>(valid + bytes(u * B + b)) != 0)) {
-        const from = x + (<usize>(u * xStep + b * xRow) << 2);
-        for (let j: usize = 0; j < end; j += 16) v128.store(to + j, v128.load(from + j));
-      } else for (let j: usize = 0; j < end; j += 16) v128.store(to + j, zero);
-      to += bytes(n);
-      v += step;
-    }
-    rows += rowBytes;
+    const v = t * factor + offset;
+    if (own && load<i32>(own + bytes(t * B + b)) == 0) memory.fill(rows, 0, <usize>taps * tap);
+    else if (divisor == 1) {
+      // Taps within the sequence: from `begin` to `stop`, the last not included.
+      const begin = clamp(step > 0 ? (step - 1 - v) / step : v >= U ? (v - U) / -step + 1 : 0, taps);
+      const stop = clamp(step > 0 ? (U - v + step - 1) / step : v < 0 ? 0 : v / -step + 1, taps);
+      const u = v + begin * step, from = x + (<usize>(u * xStep + b * xRow) << 2), next = <isize>(step * xStep) << 2;
+      zeros(rows, <usize>begin * tap);
+      if (begin < stop) {
+        const to = rows + <usize>begin * tap, found = stop - begin;
+        if (valid) copyValid(to, from, valid + bytes(u * B + b), found, tap, next, <isize>(step * B) << 2);
+        else if (next == <isize>tap) copyTaps(to, from, 1, <usize>found * tap, 0);
+        else copyTaps(to, from, found, tap, next);
+        zeros(rows + <usize>stop * tap, <usize>(taps - stop) * tap);
+      } else zeros(rows, <usize>taps * tap);
+    } else
+      for (let k = 0, to = rows; k < taps; k++, to += tap) {
+        const w = v + k * step, u = w / divisor;
+        if (w >= 0 && u < U && u * divisor == w) copyTaps(to, x + (<usize>(u * xStep + b * xRow) << 2), 1, tap, 0);
+        else zeros(to, tap);
+      }
     if (++b == B) {
       b = 0;
       t++;
     }
+  }
+}
+
+// @ts-ignore: decorator
+@inline function clamp(k: i32, taps: i32): i32 { return min(max(k, 0), taps); }
+
+/** Zeros up to a whole vector. */
+// @ts-ignore: decorator
+@inline function zeros(to: usize, n: usize): void {
+  for (const end = to + n, zero = f32x4.splat(0); to < end; to += 16) v128.store(to, zero);
+}
+
+/** Taps side by side, in whole vectors; sizes in bytes. @param next from a tap's source to the next one's */
+// @ts-ignore: decorator
+@inline function copyTaps(to: usize, from: usize, taps: i32, tap: usize, next: isize): void {
+  if (tap <= 16)
+    for (; taps > 0; taps--) {
+      v128.store(to, v128.load(from));
+      to += tap; from += next;
+    }
+  else
+    for (; taps > 0; taps--) {
+      for (let j: usize = 0; j < tap; j += 16) v128.store(to + j, v128.load(from + j));
+      to += tap; from += next;
+    }
+}
+
+/** copyTaps, zeros where a step is masked. @param mark bytes from a tap's mask to the next one's */
+function copyValid(to: usize, from: usize, valid: usize, taps: i32, tap: usize, next: isize, mark: isize): void {
+  for (; taps > 0; taps--) {
+    if (load<i32>(valid)) copyTaps(to, from, 1, tap, 0);
+    else zeros(to, tap);
+    to += tap; from += next; valid += mark;
   }
 }
 

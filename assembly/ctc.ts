@@ -2,6 +2,7 @@ import { bytes, clearFrom, lastLanes, lastVector, pad8, sumLanes } from "./simd"
 import { counts } from "./losses";
 import { expExponent, expMantissa, expNonPositive, expWhole, log } from "./math";
 import { rowMax } from "./softmax";
+import { baseOf, mantissaOf, NEVER, put, term } from "./wide";
 
 /**
  * Connectionist temporal classification: minus the log-probability that a
@@ -19,18 +20,14 @@ import { rowMax } from "./softmax";
  * Before the first step only blank 0 is possible, with probability 1, so that
  * the first step is like all others, and no steps at all are right too.
  *
- * Probabilities here are a mantissa f32 in [1, 2) and an exponent i32, apart.
- * Such a number has the range of a logarithm, a sum of them costs a shift
- * instead of an exponential and a logarithm, and its relative error does not
- * grow with the size of the logarithm: after T steps it is some √T roundings.
+ * Probabilities are numbers with an exponent of their own (wide.ts). After T
+ * steps the relative error is some √T roundings, whatever the loss.
  * Logits enter as e^(x − max); the sums Σ e^(x − max) are divided out once, as
  * logarithms in double.
  *
  * Source: Graves et al. 2006, "Connectionist Temporal Classification".
  */
 
-/** Exponent of zero: twice it, and what sums add, stays in i32. */
-const NEVER: i32 = -(1 << 29);
 /** A P below this is 0. A loss of 1.8e8 is the largest. */
 const IMPOSSIBLE: i32 = -(1 << 28);
 
@@ -54,31 +51,6 @@ const LOWEST: f32 = 1e-7;
 export function ctcScratch(T: i32, n: i32, L: i32, gradient: i32): f64 {
   const section = <f64>widthOf(L) + 4, steps = gradient ? <f64>T + 1 : 2;
   return 7 * section + <f64>pad8(n) + <f64>((T + 3) & ~3) + 6 * section * steps;
-}
-
-/** m 2^(e − base − 127), base being 127 below the largest exponent of a sum: one term of it. */
-// @ts-ignore: decorator
-@inline function term(m: v128, e: v128, base: v128): v128 {
-  return f32x4.mul(m, i32x4.shl(i32x4.max_s(i32x4.sub(e, base), i32x4.splat(0)), 23));
-}
-
-// @ts-ignore: decorator
-@inline function baseOf(largest: v128): v128 {
-  return i32x4.sub(largest, i32x4.splat(127));
-}
-
-/** The 23 bits behind the point, with the exponent of 1. */
-// @ts-ignore: decorator
-@inline function mantissaOf(v: v128): v128 {
-  return v128.or(v128.and(v, i32x4.splat(0x7fffff)), f32x4.splat(1));
-}
-
-/** Stores sum · 2^(base + 127) · y, its mantissa at m and its exponent at e. */
-// @ts-ignore: decorator
-@inline function put(m: usize, e: usize, sum: v128, base: v128, yM: v128, yE: v128): void {
-  const v = f32x4.mul(sum, yM);
-  v128.store(m, mantissaOf(v));
-  v128.store(e, i32x4.max_s(i32x4.splat(NEVER), i32x4.add(i32x4.add(base, yE), i32x4.shr_u(v, 23))));
 }
 
 /** What a class contributes: of its log-probability x, or of the probability itself. */

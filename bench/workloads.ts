@@ -1,5 +1,5 @@
 import { getEngine } from "../host/core/wasm.ts";
-import { adam, dense, gru, type Model, quantize, sequential } from "../host/index.ts";
+import { adam, bidirectional, dense, gru, type Model, quantize, sequential } from "../host/index.ts";
 import { measure, measureAsync, type Times } from "./measure.ts";
 
 /** One row of the results. */
@@ -180,6 +180,45 @@ export async function kernels(seconds: number): Promise<Row[]> {
         core.attentionForward(y, stats, q, k, v, w, 0, 0, scratch, 0, 1, 0, B, 1, T, T, D, D, 1, 0, B, 0),
     );
   }
+  for (const [T, B, I, N, taps] of [
+    [100, 32, 40, 64, 5],
+    [100, 32, 1, 32, 9],
+    [1000, 1, 128, 128, 3],
+  ]) {
+    const [count, product, pad] = [T * B, 2 * T * B * I * N * taps, taps >> 1];
+    // Rows of x are padded to 8 columns, and taps are copied in whole vectors.
+    const Ip = (I + 7) & ~7;
+    const label = `T=${T} B=${B} ${I}->${N}, ${taps} taps`;
+    run(
+      `conv1dForward ${label}`,
+      product,
+      [count * N, count * Ip, core.densePackedSize(taps * I, N), core.conv1dScratch(I, taps)],
+      (y, x, packed, scratch) =>
+        core.conv1dForward(y, x, packed, 0, scratch, T, B, I, N, taps, 1, 1, pad, B * Ip, Ip, 0, count, 0),
+    );
+    run(
+      `conv1dBackward ${label}`,
+      product,
+      [count * Ip, count * N, core.conv1dPackedTransposedSize(I, N, taps), core.conv1dScratch(N, taps)],
+      (dx, dy, packed, scratch) =>
+        core.conv1dBackward(dx, dy, packed, 0, scratch, T, B, I, N, taps, 1, 1, pad, 0, 0, count, 0),
+    );
+    run(
+      `conv1dGradients ${label}`,
+      product,
+      [taps * I * N, N, count * Ip, count * N, core.conv1dGradientsScratch(I, N, taps)],
+      (dK, db, x, dy, scratch) =>
+        core.conv1dGradients(dK, db, x, dy, 0, scratch, T, T, B, I, N, taps, 1, 1, pad, 0, N / 8, 0),
+    );
+  }
+  {
+    const [T, B, n] = [100, 32, 64];
+    const sizes = [(T * B * n) / 2, (T * B * n) / 2, T * B * n];
+    for (const [op, name] of ["max", "mean"].entries())
+      run(`pooling1d ${name} of 2, T=${T} B=${B} ${n} columns`, 0, sizes, (y, index, x) =>
+        core.pooling1d(y, op ? 0 : index, x, 0, T, T / 2, B, n, 2, 2, 0, op),
+      );
+  }
   for (const name of ["tanh", "sigmoid"] as const)
     run(`${name} of 65536`, 0, [65536, 65536], (y, x) => core.activate(name === "tanh" ? 1 : 2, y, x, 65536, 0, 0));
   return rows;
@@ -235,6 +274,23 @@ export async function models(seconds: number): Promise<Row[]> {
     rows.push({
       name: "training step, GRU 256, T=50 B=32 F=128, Adam",
       flops: 3 * 2 * 3 * 256 * (128 + 256) * T * B,
+      ...(await measureAsync(() => model.trainOnBatch(x, y), seconds * 2)),
+    });
+    model.dispose();
+  }
+  {
+    // Two directions are twice the work of one.
+    const [T, B, I, H] = [50, 32, 128, 128];
+    const x = { shape: [B, T, I], data: noise(B * T * I) };
+    const y = { shape: [B, T, 2 * H], data: noise(B * T * 2 * H) };
+    const model = await sequential([bidirectional(gru(H, { returnSequences: true }))], {
+      inputShape: [null, I],
+      seed: 1,
+    });
+    model.compile({ loss: "meanSquaredError", optimizer: adam({ learningRate: 1e-3 }) });
+    rows.push({
+      name: `training step, bidirectional GRU ${H}, T=${T} B=${B} F=${I}, Adam`,
+      flops: 3 * 2 * 2 * 3 * H * (I + H) * T * B,
       ...(await measureAsync(() => model.trainOnBatch(x, y), seconds * 2)),
     });
     model.dispose();

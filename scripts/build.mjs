@@ -1,5 +1,5 @@
 /**
- * The whole build: assembly/ -> build/*.wasm -> build/binaries.ts -> dist/.
+ * The whole build: assembly/ -> build/*.wasm -> build/plain.ts, relaxed.ts -> dist/.
  *
  *   node scripts/build.mjs            everything that is older than its sources
  *   node scripts/build.mjs --core     the WebAssembly binaries only (tests run from sources)
@@ -45,13 +45,11 @@ function stale(outputs, ...sources) {
 
 const targets = ["debug", "plain", "relaxed"];
 const wasm = (target) => at("build", `core.${target}.wasm`);
+/** The binaries that are published, each in a module of its own: a process loads the one it runs. */
+const inlined = ["plain", "relaxed"];
+const inline = (target) => at("build", `${target}.ts`);
 if (
-  stale(
-    [...targets.map(wasm), at("build", "binaries.ts")],
-    at("assembly"),
-    at("asconfig.json"),
-    at("scripts", "build.mjs"),
-  )
+  stale([...targets.map(wasm), ...inlined.map(inline)], at("assembly"), at("asconfig.json"), at("scripts", "build.mjs"))
 ) {
   mkdirSync(at("build"), { recursive: true });
   for (const target of targets)
@@ -59,17 +57,17 @@ if (
       cwd: root,
       stdio: "inherit",
     });
-  const base64 = (target) => readFileSync(wasm(target)).toString("base64");
-  writeFileSync(
-    at("build", "binaries.ts"),
-    `/** The compiled core, base64. Written by scripts/build.mjs. */\nexport const plain: string = "${base64("plain")}";\nexport const relaxed: string = "${base64("relaxed")}";\n`,
-  );
+  for (const target of inlined)
+    writeFileSync(
+      inline(target),
+      `/** The compiled core, base64. Written by scripts/build.mjs. */\nexport const base64: string = "${readFileSync(wasm(target)).toString("base64")}";\n`,
+    );
 }
 
 const entry = at("dist", "index.js");
 if (
   !process.argv.includes("--core") &&
-  stale([entry, at("dist", "types", "host", "index.d.ts")], at("host"), at("build", "binaries.ts"), at("package.json"))
+  stale([entry, at("dist", "types", "host", "index.d.ts")], at("host"), ...inlined.map(inline), at("package.json"))
 ) {
   rmSync(at("dist"), { recursive: true, force: true });
   const { metafile } = await build({
@@ -78,6 +76,7 @@ if (
       { in: at("host", "audio", "index.ts"), out: "audio" },
       { in: at("host", "formats", "index.ts"), out: "formats" },
       { in: at("host", "cli", "main.ts"), out: "cli" },
+      { in: at("host", "seq2seq", "index.ts"), out: "seq2seq" },
       { in: at("host", "workers", "worker.js"), out: "worker" },
     ],
     outdir: at("dist"),
@@ -128,9 +127,10 @@ function selfContained() {
     // tsc rewrites these extensions in JavaScript, not in declarations.
     writeFileSync(join(types, name), text.replace(/(from |import\()"(\.[^"]+)\.ts"/g, '$1"$2.js"'));
   }
-  rmSync(join(types, "build", "binaries.d.ts"));
+  for (const target of inlined) rmSync(join(types, "build", `${target}.d.ts`));
   copyFileSync(at("build", "core.plain.d.ts"), join(types, "build", "core.plain.d.ts"));
   writeFileSync(at("dist", "index.d.ts"), 'export * from "./types/host/index.js";\n');
   writeFileSync(at("dist", "audio.d.ts"), 'export * from "./types/host/audio/index.js";\n');
   writeFileSync(at("dist", "formats.d.ts"), 'export * from "./types/host/formats/index.js";\n');
+  writeFileSync(at("dist", "seq2seq.d.ts"), 'export * from "./types/host/seq2seq/index.js";\n');
 }

@@ -21,6 +21,7 @@ export const TARGETS: Readonly<Record<string, Target>> = {
   keras: exported("keras", ".keras"),
   h5: exported("h5", ".h5", ".hdf5"),
   tfjs: exported("tfjs", ".json"),
+  onnx: exported("onnx", ".onnx"),
   pytorch: exported("pytorch"),
 };
 

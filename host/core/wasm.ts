@@ -1,5 +1,4 @@
 import { instantiateSync } from "@assemblyscript/loader";
-import * as binaries from "../../build/binaries.ts";
 import type { Pool } from "../workers/pool.ts";
 import { Arena } from "./arena.ts";
 import { OptionError, StateError } from "./errors.ts";
@@ -155,16 +154,21 @@ function hasRelaxedSimd(): boolean {
   return WebAssembly.validate(decode("AGFzbQEAAAABCAFgA3t7ewF7AwIBAAoNAQsAIAAgASAC/YUCCw=="));
 }
 
+/** Each is a chunk of its own, of which a process loads the one that runs. */
+async function binary(name: "plain" | "relaxed"): Promise<Uint8Array<ArrayBuffer>> {
+  const { base64 } = await (name === "plain" ? import("../../build/plain.ts") : import("../../build/relaxed.ts"));
+  return decode(base64);
+}
+
 async function load(): Promise<Engine> {
   if (settings.wasm !== undefined) return start(await bytesOf(settings.wasm), "custom", "given to configure()");
-  if (settings.deterministic) return start(decode(binaries.plain), "plain", "deterministic: true");
-  // Decoding a binary that will not run costs milliseconds of a cold start.
+  if (settings.deterministic) return start(await binary("plain"), "plain", "deterministic: true");
   if (hasRelaxedSimd()) {
-    const fast = await start(decode(binaries.relaxed), "relaxed", "relaxed SIMD fuses multiply and add here");
+    const fast = await start(await binary("relaxed"), "relaxed", "relaxed SIMD fuses multiply and add here");
     if (fast.core.fuses()) return fast;
-    return start(decode(binaries.plain), "plain", "relaxed SIMD does not fuse here");
+    return start(await binary("plain"), "plain", "relaxed SIMD does not fuse here");
   }
-  return start(decode(binaries.plain), "plain", "this runtime has no relaxed SIMD").catch((error) => {
+  return start(await binary("plain"), "plain", "this runtime has no relaxed SIMD").catch((error) => {
     if (!(error instanceof WebAssembly.CompileError)) throw error;
     throw new StateError("this runtime has no WebAssembly SIMD, which gruvy needs");
   });

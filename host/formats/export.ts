@@ -3,7 +3,7 @@ import { checkOptions, oneOf } from "../core/options.ts";
 import { Model } from "../stacks/model.ts";
 
 /** What a model can be written as. */
-export type ExportFormat = "keras" | "h5" | "pytorch" | "tfjs";
+export type ExportFormat = "keras" | "h5" | "onnx" | "pytorch" | "tfjs";
 
 /** Options of the formats that have some. */
 export type ExportOptions = Readonly<Record<string, unknown>>;
@@ -18,6 +18,10 @@ interface Exporter {
 const EXPORTERS: Readonly<Record<ExportFormat, Exporter>> = {
   keras: { options: [], write: async (model) => (await import("./keras/export.ts")).toKerasZip(model) },
   h5: { options: [], write: async (model) => (await import("./keras/export.ts")).toH5(model) },
+  onnx: {
+    options: ["streaming", "lengths"],
+    write: async (model, options) => (await import("./onnx/export.ts")).toOnnx(model, options),
+  },
   pytorch: { options: [], write: async (model) => (await import("./torch/export.ts")).toPyTorch(model) },
   tfjs: { options: [], write: async (model) => (await import("./tfjs/export.ts")).toTfjs(model) },
 };
@@ -26,7 +30,8 @@ const EXPORTERS: Readonly<Record<ExportFormat, Exporter>> = {
  * A model as a file of another program.
  *
  * @example await writeFile("digits.keras", await exportModel(model, "keras"))
- * @param format "keras" (.keras of Keras 3), "h5" (Keras's older .h5), "pytorch" (weights for load_state_dict, as
+ * @param format "keras" (.keras of Keras 3), "h5" (Keras's older .h5), "onnx" (opset 17; `{ streaming: true }` is one
+ *               step with states in and out, `{ lengths: true }` takes padded batches), "pytorch" (weights for load_state_dict, as
  *               safetensors), "tfjs" (TensorFlow.js layers model)
  * @returns the file's bytes; for "tfjs" two files by name: "model.json" and "weights.bin"
  * @throws FormatError when the format cannot hold the model; it names the layer and what would do

@@ -272,7 +272,7 @@ export async function build({ kind, config }: Architecture, weights: Weights): P
 }
 
 /** Calls the layers as they were called; what comes of it is checked as all graphs are. */
-function buildGraph(config: GraphConfig, layers: readonly Layer[], weights: Weights): Promise<Model<unknown>> {
+export function buildGraph(config: GraphConfig, layers: readonly Layer[], weights: Weights): Promise<Model<unknown>> {
   const damaged = (what: string) => new FormatError(`loadModel(): the graph has ${what}`);
   const list = (value: unknown, what: string): readonly Record<string, unknown>[] => {
     if (!Array.isArray(value) || !value.length || value.length > MOST_LAYERS || !value.every(isRecord))
@@ -323,7 +323,8 @@ function ofShape(name: string, tensor: StoredTensor | undefined, shape: readonly
   return tensor;
 }
 
-function floats(name: string, tensor: StoredTensor | undefined, shape: readonly number[]): Tensor {
+/** A stored tensor as finite f32 numbers of a shape. */
+export function floats(name: string, tensor: StoredTensor | undefined, shape: readonly number[]): Tensor {
   const { data, dtype } = ofShape(name, tensor, shape);
   if (!(data instanceof Float32Array))
     throw new FormatError(`loadModel(): "${name}": expected F32, F16 or BF16, got ${dtype}`);

@@ -1,7 +1,9 @@
 import { FormatError, GruvyError, OptionError } from "../core/errors.ts";
 import { shown } from "../core/options.ts";
 import type { Model } from "../stacks/model.ts";
+import { isOnnx, isTorch } from "./detect.ts";
 import { isFiles, type ModelFiles, type ModelSource } from "./source.ts";
+import type { FromPyTorchOptions } from "./torch/import.ts";
 import { isZip } from "./zip.ts";
 
 /** A file, and where it came from: a model of several files names the others. */
@@ -27,6 +29,20 @@ const IMPORTERS: readonly Importer[] = [
     // After a block of the user's own of 512 bytes or more, or none.
     matches: (bytes) => [0, 512, 1024, 2048].some((at) => begins(bytes, "\x89HDF\r\n\x1a\n", at)),
     load: async (file) => (await import("./keras/import.ts")).importH5(file.bytes),
+  },
+  {
+    name: "PyTorch weights",
+    matches: isTorch,
+    load() {
+      throw new FormatError(
+        "loadModel(): a file of PyTorch's, which holds weights and no architecture; make the model, then fill it with fromPyTorch(source, model) of gruvy/formats",
+      );
+    },
+  },
+  {
+    name: "ONNX",
+    matches: isOnnx,
+    load: async (file) => (await import("./onnx/import.ts")).importOnnx(file),
   },
   {
     name: "Keras .keras",
@@ -82,4 +98,49 @@ function placeOf(source: unknown): string | undefined {
   if (typeof source === "string" || source instanceof URL) return String(source);
   const url = (source as { url?: unknown }).url;
   return typeof url === "string" && url ? url : undefined;
+}
+
+/**
+ * Fills a model's weights from a file of PyTorch: a state dict or a checkpoint
+ * that holds one (`.pt`, `.pth`, zip or legacy), or `.safetensors`.
+ *
+ * Layers take modules of their kind and shape in order: each gru of a stack
+ * one level of an nn.GRU, a bidirectional one both directions of a level, an
+ * embedding an nn.Embedding, a dense an nn.Linear, a layerNorm an
+ * nn.LayerNorm. A module called as the layer goes before others. Where names
+ * could be read in two ways, `mapping` decides.
+ *
+ * @example
+ * const model = await sequential([gru(64, { returnSequences: true }), gru(64), dense(3)], { inputShape: [null, 8] })
+ * await fromPyTorch("checkpoint.pt", model)
+ * @param source path, URL, bytes, Response, File or Blob
+ * @returns the model
+ * @throws FormatError naming what is missing, what is left over, and shapes that differ; then nothing has changed
+ */
+export async function fromPyTorch<M extends Model>(
+  source: ModelSource,
+  model: M,
+  options: FromPyTorchOptions = {},
+): Promise<M> {
+  const { fillFromTorch } = await import("./torch/import.ts");
+  await fillFromTorch(source, model, options);
+  return model;
+}
+
+/**
+ * Fills a model's weights from a file of Keras: `.weights.h5` of any version,
+ * and whole models, of which the weights alone are read.
+ *
+ * Layers are found as Keras finds them: in files with names by these, where
+ * all of the model's are there, and otherwise in order; in files of Keras 3
+ * by their class and which of it they are.
+ *
+ * @example await fromKeras("gru.weights.h5", await sequential([gru(64), dense(3)], { inputShape: [null, 8] }))
+ * @param source path, URL, bytes, Response, File or Blob
+ * @returns the model
+ * @throws FormatError naming what is missing, left over, or of another shape; then nothing has changed
+ */
+export async function fromKeras<Outputs>(source: ModelSource, model: Model<Outputs>): Promise<Model<Outputs>> {
+  const { fillFromKeras } = await import("./keras/weights.ts");
+  return fillFromKeras(source, model);
 }

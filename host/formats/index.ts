@@ -3,6 +3,6 @@
  * here by itself for a file that is not gruvy's own.
  */
 export { type ExportFormat, type ExportOptions, exportModel } from "./export.ts";
-export { importModel } from "./import.ts";
-export { fromKeras } from "./keras/weights.ts";
-export { type FromPyTorchOptions, fromPyTorch } from "./torch/import.ts";
+export { fromKeras, fromPyTorch, importModel } from "./import.ts";
+export type { OnnxExportOptions } from "./onnx/export.ts";
+export type { FromPyTorchOptions } from "./torch/import.ts";

@@ -36,3 +36,13 @@ export async function readSource(source: ModelSource, where: string): Promise<Ui
     throw new FormatError(`${where}: ${source.url} answered ${source.status} ${source.statusText}`);
   return new Uint8Array(await source.arrayBuffer());
 }
+
+/** A file next to the model's, which names it; it may not lead elsewhere. */
+export function beside(place: string, path: string, where: string): string {
+  if (/^([a-z]+:|[/\\])|(^|[/\\])\.\.([/\\]|$)/i.test(path))
+    throw new FormatError(`${where}: the file ${shown(path)} is not beside the model`);
+  const [base, ...rest] = place.split(/(?=[?#])/);
+  const folder = base.slice(0, Math.max(base.lastIndexOf("/"), base.lastIndexOf("\\")) + 1);
+  // A query may carry a signature that the other files need too.
+  return folder + path + (/^https?:/i.test(base) ? rest.join("") : "");
+}

@@ -47,6 +47,12 @@ export interface GraphOptions<Outputs extends Nodes> {
   outputs: Outputs;
   /** Draws initial weights, shuffles, dropout. Default 0. */
   seed?: number;
+  /**
+   * A model with the same layers, or layers of the same names: this one has its parameters, not copies of them, and
+   * follows its training. For other ways through a model, such as an encoder by itself. Only the other can be trained,
+   * and must not be disposed of.
+   */
+  weightsOf?: Model<unknown>;
 }
 
 /**
@@ -88,8 +94,9 @@ export async function assembleGraph(
   form: OutputForm = formOf(options?.outputs),
 ): Promise<Model<unknown>> {
   const where = "graph()";
-  checkOptions(where, options, ["inputs", "outputs", "seed"]);
-  const seed = integer(where, "seed", options?.seed ?? 0, 0, Number.MAX_SAFE_INTEGER);
+  checkOptions(where, options, ["inputs", "outputs", "seed", "weightsOf"]);
+  const of = networkOf(where, options?.weightsOf);
+  const seed = integer(where, "seed", options?.seed ?? of?.seed ?? 0, 0, Number.MAX_SAFE_INTEGER);
   const inputs = namedNodes(where, "inputs", options?.inputs);
   const outputs = namedNodes(where, "outputs", options?.outputs);
   const terminals = inputTerminals(where, inputs);
@@ -114,7 +121,13 @@ export async function assembleGraph(
   };
 
   const layers = [...new Set(calls.map(({ layer }) => layer))];
-  const layerNames = nameLayers(where, layers);
+  // A layer that both models have goes by its name in the other.
+  const nameIn = (layer: Layer) => of?.nodes.find((node) => node.layer === layer)?.name ?? layer.name;
+  const layerNames = nameLayers(
+    where,
+    layers.map((layer) => ({ type: layer.type, name: nameIn(layer) })),
+    of?.nodes.map(({ name }) => name),
+  );
   const firstCall = new Map<Layer, number>();
   const uses = new Map<Layer, number>();
   const nodes = calls.map((call, i): NodeSpec => {
@@ -145,7 +158,7 @@ export async function assembleGraph(
   if (unread) throw new OptionError(`${where}: input "${unread.name}" is not read by anything that the outputs need`);
 
   const topology: Topology = { inputs: terminals, nodes, outputs: ends };
-  const network = new Network(await getEngine(), topology, seed, weights);
+  const network = new Network(await getEngine(), topology, seed, of ? { of, quantization: of.quantization } : weights);
   const refOf = ({ node, state }: Source): NodeRef => (state === undefined ? node : [node, state]);
   const config: GraphConfig = {
     inputs: inputs.map(({ node }, i) => {
@@ -163,6 +176,13 @@ export async function assembleGraph(
     seed,
   };
   return new Model<unknown>(network, { kind: "graph", config }, form);
+}
+
+function networkOf(where: string, model: unknown): Network | undefined {
+  if (model === undefined) return undefined;
+  if (!(model instanceof Model)) throw new OptionError(`${where}: "weightsOf" must be a model, got ${shown(model)}`);
+  model.network.checkAlive();
+  return model.network;
 }
 
 function formOf(outputs: unknown): OutputForm {

@@ -79,6 +79,8 @@ export interface Weights {
   readonly quantization?: Quantization;
   /** A parameter's values, asked for before any memory is taken; without it, or where it has none, they are drawn. */
   readonly given?: (param: Param) => Float32Array | undefined;
+  /** The model whose parameters its layers have, each those of the layer of its name: none are made. */
+  readonly of?: Network;
 }
 
 /**
@@ -99,9 +101,11 @@ export class Network {
   readonly initialStates: readonly State[];
   /** Steps of every output, by the steps of the inputs. */
   private readonly lengths = new Map<string, readonly number[]>();
-  private readonly packs: Packed[] = [];
+  readonly packs: Packed[] = [];
   private regions: Record<"params" | "packed" | "grads" | "state" | "packedTransposed", Region>;
-  private readonly weightsBlock: Block;
+  private readonly weightsBlock?: Block;
+  /** The model that holds the parameters, where this one only uses them. */
+  private readonly owner?: Network;
   private trainingBlock?: Block;
   private trainingLayout: { readonly slots: readonly string[]; readonly extra: number } = { slots: [], extra: 0 };
   private runBlock?: Block;
@@ -121,10 +125,11 @@ export class Network {
     readonly engine: Engine,
     readonly topology: Topology,
     readonly seed: number,
-    { quantization, given }: Weights = {},
+    { quantization, given, of }: Weights = {},
   ) {
     this.quantization = quantization;
-    this.nodes = buildNodes(engine, topology, seed, quantization, this.packs);
+    this.owner = of;
+    this.nodes = buildNodes(engine, topology, seed, quantization, this.packs, of);
     this.params = this.nodes.flatMap((node) => (node.shares === undefined ? node.params : []));
     const { params } = this;
     this.states = this.nodes.flatMap(({ built }) => built.states ?? []);
@@ -138,16 +143,16 @@ export class Network {
     });
     this.outputs = topology.outputs.map(({ name, source }) => ({ name, port: portOf(topology, this.nodes, source) }));
 
+    const none = { params: new Region("params"), packed: new Region("packed") };
+    const later = { grads: new Region("grads"), state: new Region("state"), packedTransposed: new Region("packed") };
+    this.regions = { ...none, ...later };
+    if (of) return;
+
     // Before any memory is taken: what a file does not hold cannot cost a file's reader anything.
     const values = given && params.map(given);
     const weights = this.layWeights(0);
     this.weightsBlock = engine.arena.take(weights.params.high + weights.packed.high);
-    this.regions = {
-      ...this.layWeights(this.weightsBlock.address),
-      grads: new Region("grads"),
-      state: new Region("state"),
-      packedTransposed: new Region("packed"),
-    };
+    this.regions = { ...this.layWeights(this.weightsBlock.address), ...later };
     try {
       params.forEach((param, i) => {
         if (param.type === "i8") return; // made from another model's, or read from a file
@@ -210,6 +215,7 @@ export class Network {
    */
   enableTraining(slots: readonly string[], extra: number): { slots: number[]; settings: number } {
     this.checkAlive();
+    if (this.owner) throw new StateError("this model has the weights of another; train that one");
     const size = this.layTraining(0, slots, extra);
     let block: Block;
     try {
@@ -345,6 +351,10 @@ export class Network {
 
   /** Brings the packed copies up to date with the parameters. */
   pack(backward: boolean): void {
+    if (this.owner) {
+      this.owner.pack(backward);
+      return;
+    }
     if (!this.stale.forward && !(backward && this.stale.backward)) return;
     for (const kind of backward ? (["forward", "backward"] as const) : (["forward"] as const)) {
       if (!this.stale[kind]) continue;
@@ -362,6 +372,7 @@ export class Network {
 
   /** To be called by whoever writes parameters. */
   paramsChanged(): void {
+    if (this.owner) this.owner.paramsChanged();
     this.stale = { forward: true, backward: true };
   }
 
@@ -422,6 +433,7 @@ export class Network {
   }
 
   checkAlive(): void {
+    this.owner?.checkAlive();
     if (this.disposed) throw new StateError("this model has been disposed of");
   }
 

@@ -2,7 +2,7 @@ import { OptionError, ShapeError } from "../core/errors.ts";
 import type { Engine } from "../core/wasm.ts";
 import type { Initializer } from "../layers/initializers.ts";
 import type { Builder, Param, Port } from "../layers/layer.ts";
-import type { Node, NodeSpec, Packed, Quantization, Source, Topology } from "./network.ts";
+import type { Network, Node, NodeSpec, Packed, Quantization, Source, Topology } from "./network.ts";
 
 /**
  * Builds the layers of a model, in order: each declares its parameters and
@@ -10,6 +10,7 @@ import type { Node, NodeSpec, Packed, Quantization, Source, Topology } from "./n
  * first use.
  *
  * @param packs where the packed copies go
+ * @param owner a model with layers of the same names, whose parameters and packed copies these layers have
  * @throws ShapeError, OptionError where a layer does not fit what it reads
  */
 export function buildNodes(
@@ -18,6 +19,7 @@ export function buildNodes(
   seed: number,
   quantization: Quantization | undefined,
   packs: Packed[],
+  owner?: Pick<Network, "params" | "packs">,
 ): readonly Node[] {
   const nodes: Node[] = [];
   const packedBy: Packed[][] = [];
@@ -34,6 +36,15 @@ export function buildNodes(
         throw new ShapeError(
           `layer "${prefix}" is used more than once: "${name}" would be [${shape.join(", ")}] here, and is ${shared ? `[${shared.shape.join(", ")}]` : "not there"} in its first use`,
         );
+      if (owner) {
+        const theirs = owner.params.find((param) => param.name === name);
+        if (`${theirs?.shape}` !== `${shape}`)
+          throw new ShapeError(
+            `layer "${prefix}": "${name}" would be [${shape.join(", ")}] here, and is ${theirs ? `[${theirs.shape.join(", ")}]` : "not there"} in the model whose weights it has`,
+          );
+        params.push(theirs!);
+        return theirs!;
+      }
       const param: Param = { name, shape, initializer, type, address: 0, scales: 0, gradient: 0 };
       params.push(param);
       return param;
@@ -48,6 +59,8 @@ export function buildNodes(
       packed: (label, count, record, training = false) => {
         const shared = i !== first && packed.find((pack) => pack.label === `${prefix}.${label}`);
         if (shared) return shared;
+        const theirs = owner?.packs.find((pack) => pack.label === `${prefix}.${label}`);
+        if (theirs) return theirs;
         const pack: Packed = { label: `${prefix}.${label}`, count, training, record, address: 0 };
         packed.push(pack);
         packs.push(pack);

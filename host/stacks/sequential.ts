@@ -34,8 +34,12 @@ export function inputPort(where: string, shape: unknown, tokens: boolean, name =
 }
 
 /** Names as in Keras: gru, gru_1, gru_2... */
-export function nameLayers(where: string, layers: readonly Layer[]): string[] {
-  const taken = new Set(layers.flatMap((layer) => layer.name ?? []));
+export function nameLayers(
+  where: string,
+  layers: readonly Pick<Layer, "type" | "name">[],
+  others: string[] = [],
+): string[] {
+  const taken = new Set([...others, ...layers.flatMap((layer) => layer.name ?? [])]);
   const seen = new Map<string, number>();
   const own = new Set<string>();
   return layers.map((layer) => {

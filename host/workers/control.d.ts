@@ -11,4 +11,5 @@ export declare const COUNT: number;
 export declare const ARGUMENTS: number;
 export declare const MESSAGE: number;
 export declare const WORDS: number;
+export declare function argumentsOf(control: Int32Array, count: number): Float64Array;
 export declare function claim(control: Int32Array, kernels: ((...args: number[]) => unknown)[], thread: number): void;

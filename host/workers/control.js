@@ -19,13 +19,27 @@ export const GRAIN = 5;
 export const FAILED = 6;
 /** Workers that are up. */
 export const READY = 7;
-/** The kernel's number in the table, and its arguments but for the range and the thread. */
+/** The kernel's number in the table, and how many arguments it has but for the range and the thread. */
 export const KERNEL = 8;
 export const COUNT = 9;
+/** The arguments, f64: addresses, sizes and fractions alike. */
 export const ARGUMENTS = 10;
-/** Room for arguments, then for a message. */
-export const MESSAGE = 48;
-export const WORDS = 128;
+const MOST_ARGUMENTS = 40;
+/** Room for a message. */
+export const MESSAGE = ARGUMENTS + 2 * MOST_ARGUMENTS;
+export const WORDS = MESSAGE + 80;
+
+/**
+ * The first `count` arguments.
+ *
+ * @param {Int32Array} control
+ * @param {number} count
+ */
+export function argumentsOf(control, count) {
+  if (count > MOST_ARGUMENTS)
+    throw new RangeError(`${count} arguments; the control block has room for ${MOST_ARGUMENTS}`);
+  return new Float64Array(control.buffer, control.byteOffset + 4 * ARGUMENTS, count);
+}
 
 /**
  * Claims items until none is left.
@@ -36,7 +50,7 @@ export const WORDS = 128;
  */
 export function claim(control, kernels, thread) {
   const kernel = kernels[control[KERNEL]];
-  const args = Array.from(control.subarray(ARGUMENTS, ARGUMENTS + control[COUNT]));
+  const args = Array.from(argumentsOf(control, control[COUNT]));
   const end = control[END];
   const grain = control[GRAIN];
   for (;;) {

@@ -3,7 +3,7 @@ import { StateError } from "../core/errors.ts";
 import { builtin } from "../core/host.ts";
 import {
   ACTIVE,
-  ARGUMENTS,
+  argumentsOf,
   COUNT,
   claim,
   END,
@@ -134,7 +134,7 @@ export class Pool {
     const { control, kernels } = this;
     control[KERNEL] = job.kernel;
     control[COUNT] = job.args.length;
-    control.set(job.args, ARGUMENTS);
+    argumentsOf(control, job.args.length).set(job.args);
     control[END] = job.to;
     control[GRAIN] = job.grain;
     control[FAILED] = 0;

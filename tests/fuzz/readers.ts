@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
-import { exportModel } from "../../host/formats/index.ts";
-import { loadModel, type Model } from "../../host/index.ts";
+import { exportModel, fromPyTorch } from "../../host/formats/index.ts";
+import { bidirectional, dense, gru, loadModel, type Model, sequential } from "../../host/index.ts";
 import { KERAS_MODELS } from "../kit/keras-models.ts";
 
 /** A reader under attack. */
@@ -14,11 +14,11 @@ export interface Reader {
 
 const fixture = (path: string) => new Uint8Array(readFileSync(new URL(`../fixtures/${path}`, import.meta.url)));
 
-/** Every model that the format can hold. */
-async function exported(format: "keras" | "h5" | "tfjs"): Promise<Uint8Array[]> {
+/** Every model that the format can hold, or those of some names. */
+async function exported(format: "keras" | "h5" | "onnx" | "tfjs", names?: readonly string[]): Promise<Uint8Array[]> {
   const files: Uint8Array[] = [];
-  for (const { formats, make } of KERAS_MODELS) {
-    if (!formats.includes(format)) continue;
+  for (const { name, formats, make } of KERAS_MODELS) {
+    if (!(names?.includes(name) ?? formats.some((known) => known === format))) continue;
     const model = await make();
     const made = await exportModel(model as never, format);
     files.push(made instanceof Uint8Array ? made : joined(made));
@@ -32,8 +32,48 @@ function joined(files: Record<string, Uint8Array>): Uint8Array {
   return Uint8Array.from([...files["model.json"], 0, ...files["weights.bin"]]);
 }
 
+/** The network of the PyTorch files of the name gru-2-bi-batch-first, filled from a file. */
+async function torchModel(bytes: Uint8Array): Promise<Model> {
+  const layer = () => bidirectional(gru(5, { returnSequences: true }));
+  const model = await sequential([layer(), layer(), dense(3)], { inputShape: [null, 2] });
+  try {
+    return await fromPyTorch(bytes, model);
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+}
+
 /** A new reader is a row. */
 export const READERS: readonly Reader[] = [
+  {
+    name: "gruvy",
+    async seeds() {
+      const files: Uint8Array[] = [];
+      for (const { make } of KERAS_MODELS) {
+        const model = await make();
+        files.push(model.toBytes(), model.toBytes({ precision: "float16" }));
+        model.dispose();
+      }
+      return files;
+    },
+    read: loadModel,
+  },
+  {
+    name: "pytorch",
+    seeds: async () =>
+      ["pt", "legacy.pt", "safetensors"].map((form) => fixture(`torch-files/gru-2-bi-batch-first.${form}`)),
+    read: torchModel,
+  },
+  {
+    name: "onnx",
+    async seeds() {
+      const names = ["gru-1", "gru-2-bi-batch-first", "gru-3-nobias", "gru-packed", "classifier"];
+      const own = await exported("onnx", ["stack", "residual"]);
+      return [...own, ...names.map((name) => fixture(`torch-files/${name}.onnx`))];
+    },
+    read: loadModel,
+  },
   {
     name: "keras-h5",
     seeds: async () => [...(await exported("h5")), ...["gru.h5", "packed.h5"].map((name) => fixture(`keras/${name}`))],

@@ -172,8 +172,9 @@ published("holds dist and its papers", ({ packed }) => {
     packed.filter((path) => !/^(dist\/.*|package\.json|README\.md|LICENSE|CHANGELOG\.md)$/.test(path)),
     [],
   );
-  for (const path of ["dist/index.js", "dist/index.d.ts", "dist/audio.js", "dist/audio.d.ts", "package.json"])
-    assert.ok(packed.includes(path), path);
+  for (const name of ["index", "audio", "seq2seq"])
+    for (const path of [`dist/${name}.js`, `dist/${name}.d.ts`]) assert.ok(packed.includes(path), path);
+  assert.ok(packed.includes("package.json"));
   assert.equal(
     packed.filter((path) => /test|\.wasm$|(?<!\.d)\.ts$/.test(path)),
     [],
@@ -227,12 +228,26 @@ console.log((await loadModel(bytes)).summary() === model.summary());
   assert.match(run(gruvy, "inspect", "model.safetensors"), /gruvy safetensors[\s\S]*101 parameters/);
 });
 
+published("translates where it is installed, with the engine of the main entry", ({ consumer }) => {
+  const script = `import { configure, runtimeInfo } from "gruvy";
+    import { seq2seq } from "gruvy/seq2seq";
+    await configure({ deterministic: true });
+    const translator = await seq2seq({ sourceTokens: 3, targetTokens: 3, units: 4, embedding: 2 });
+    await translator.fit([[1, 2], [2]], [[2], [1]]);
+    const { length } = await translator.translate([[1]], { beamWidth: 2, maxLength: 3 });
+    console.log(length + " " + runtimeInfo().binary);`;
+  const run = ["--input-type=module", "-e", script];
+  assert.is(execFileSync(process.execPath, run, { cwd: consumer, encoding: "utf8" }).trim(), "1 plain");
+  assert.ok(read("seq2seq.js").length < 20_000, "the engine is in seq2seq.js");
+});
+
 /** What a user writes; each line that must not compile says so. */
 const USER = `import {
   adam, type Callback, configure, dense, GruvyError, gru, type History, loadModel, type Model, runtimeInfo,
   sequential, type Stream, type Tensor, warmUp,
 } from "gruvy";
 import { type LogMel, melExtractor } from "gruvy/audio";
+import { loadSeq2Seq, type Seq2Seq } from "gruvy/seq2seq";
 export async function use(signal: AbortSignal): Promise<Float32Array> {
   await configure({ deterministic: true });
   const model: Model = await sequential([gru(4), dense(2, { activation: "softmax" })], { inputShape: [null, 3] });
@@ -244,6 +259,9 @@ export async function use(signal: AbortSignal): Promise<Float32Array> {
   const binary: "plain" | "relaxed" | "custom" = runtimeInfo().binary;
   const error: Error = new GruvyError(binary + history.history.loss[0] + y.shape[0]);
   const mel: LogMel = melExtractor({ sampleRate: 8000, scale: "htk" });
+  const translator: Seq2Seq = await loadSeq2Seq(model.toBytes());
+  const [tokens]: number[][] = await translator.translate([[1, 2]], { beamWidth: 4 });
+  console.log(tokens.length);
   mel.frame(new Float32Array(mel.bands), new Float32Array(mel.windowLength));
   // @ts-expect-error no such option
   gru(4, { unit: 3 });

@@ -1,17 +1,29 @@
 import {
   activation,
+  add,
+  average,
   bidirectional,
+  concatenate,
+  conv1d,
   dense,
   dropout,
   embedding,
+  graph,
   gru,
+  input,
   type Layer,
   layerNorm,
   type Model,
+  maximum,
+  multiply,
+  pooling1d,
   reverse,
   type SequentialOptions,
   sequential,
+  subtract,
+  type Tensor,
 } from "../../host/index.ts";
+import { randomTensor } from "./models.ts";
 
 /** Models that other programs can hold, for round trips and for running them there. */
 export interface Exported {
@@ -72,6 +84,40 @@ export const EXPORTED: readonly Exported[] = [
     layers: () => [gru(5, { ...sequences, goBackwards: true }), reverse(), dense(2)],
     options: shape,
   },
+  ...(["valid", "same", "causal"] as const).flatMap((padding) =>
+    ([1, 2] as const).map(
+      (strides): Exported => ({
+        name: `conv1d, ${padding}, strides ${strides}`,
+        layers: () => [
+          conv1d(6, 3, { padding, strides, activation: "relu", biasInitializer: "randomNormal" }),
+          gru(4, last),
+        ],
+        options: shape,
+      }),
+    ),
+  ),
+  {
+    name: "conv1d of 2, same, dilation",
+    layers: () => [conv1d(4, 2, { padding: "same", dilation: 2 }), conv1d(4, 1, { useBias: false }), gru(4, last)],
+    options: shape,
+  },
+  ...(["max", "mean"] as const).flatMap((kind): Exported[] => [
+    {
+      name: `${kind} of all steps`,
+      layers: () => [gru(4, sequences), pooling1d({ kind, global: true }), dense(2)],
+      options: shape,
+    },
+    {
+      name: `${kind} of two steps`,
+      layers: () => [gru(4, sequences), pooling1d({ kind, size: 2 }), gru(2)],
+      options: shape,
+    },
+    {
+      name: `${kind} of three steps, same`,
+      layers: () => [gru(4, sequences), pooling1d({ kind, size: 3, strides: 2, padding: "same" }), gru(2)],
+      options: shape,
+    },
+  ]),
   {
     name: "hard gates, relu",
     layers: () => [gru(5, { ...sequences, recurrentActivation: "hardSigmoid", activation: "relu" })],
@@ -154,3 +200,73 @@ export const REWRITTEN: readonly Exported[] = (
 export function make({ layers, options }: Exported): Promise<Model> {
   return sequential(layers(), options);
 }
+
+/** Models that branch, with their inputs. */
+export interface ExportedGraph {
+  readonly name: string;
+  readonly make: () => Promise<Model<Tensor | Record<string, Tensor>>>;
+  /** By name; a single input is "x". */
+  readonly inputs: Readonly<Record<string, Tensor>>;
+}
+
+const series = (seed: number, steps = 5, features = 3) => randomTensor([2, steps, features], seed);
+// What `predict` gives depends on the outputs; here it is one of two things.
+const made = (model: Promise<unknown>) => model as Promise<Model<Tensor | Record<string, Tensor>>>;
+
+export const EXPORTED_GRAPHS: readonly ExportedGraph[] = [
+  {
+    name: "residual",
+    make() {
+      const x = input([null, 3]);
+      const y = gru(3, sequences)(x);
+      return made(graph({ inputs: x, outputs: dense(2)(add()([x, gru(3, sequences)(y), y])), seed: 1 }));
+    },
+    inputs: { x: series(1) },
+  },
+  {
+    name: "two inputs, merged in every way",
+    make() {
+      const [a, b] = [input([null, 3], { name: "a" }), input([null, 3], { name: "b" })];
+      const [p, q] = [gru(4, sequences)(a), gru(4, sequences)(b)];
+      const parts = [multiply()([p, q]), subtract()([p, q]), maximum()([p, q]), average()([p, q, p])];
+      return made(graph({ inputs: [a, b], outputs: dense(3)(concatenate()(parts)), seed: 2 }));
+    },
+    inputs: { a: series(1), b: series(2) },
+  },
+  {
+    name: "a decoder that begins with the encoder's state",
+    make() {
+      const [source, target] = [input([null, 3], { name: "source" }), input([null, 2], { name: "target" })];
+      const [encoded, state] = gru(4, { ...sequences, returnState: true })(source);
+      const decoded = gru(4, sequences)(target, { initialState: state });
+      return made(
+        graph({
+          inputs: { source, target },
+          outputs: { decoded: dense(2)(decoded), encoded: dense(3)(encoded), state },
+          seed: 3,
+        }),
+      );
+    },
+    inputs: { source: series(1), target: series(2, 4, 2) },
+  },
+  {
+    name: "outputs and last state of both directions",
+    make() {
+      const x = input([null, 3]);
+      const [y, forward, backward] = bidirectional(gru(3, { ...sequences, returnState: true }))(x);
+      return made(
+        graph({ inputs: x, outputs: { y: dense(2)(y), last: dense(2)(concatenate()([forward, backward])) }, seed: 4 }),
+      );
+    },
+    inputs: { x: series(1) },
+  },
+  {
+    name: "one layer for two inputs",
+    make() {
+      const [a, b] = [input([null, 3], { name: "a" }), input([null, 3], { name: "b" })];
+      const shared = gru(4, last);
+      return made(graph({ inputs: [a, b], outputs: dense(1)(subtract()([shared(a), shared(b)])), seed: 5 }));
+    },
+    inputs: { a: series(1), b: series(2) },
+  },
+];

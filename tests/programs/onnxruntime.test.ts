@@ -1,10 +1,11 @@
 import { createRequire } from "node:module";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { isTensor } from "../../host/core/tensor.ts";
 import { toOnnx } from "../../host/formats/onnx/export.ts";
 import { gru, sequential, type Tensor } from "../../host/index.ts";
 import { close } from "../kit/core.ts";
-import { EXPORTED, make, REWRITTEN } from "../kit/exported.ts";
+import { EXPORTED, EXPORTED_GRAPHS, make, REWRITTEN } from "../kit/exported.ts";
 import { randomLabels, randomTensor } from "../kit/models.ts";
 
 /** onnxruntime-node runs what gruvy exports, and gives the same numbers. */
@@ -67,6 +68,17 @@ for (const one of EXPORTED.filter(({ streams }) => streams))
       close(result.y.data, stream.step(frame as Float32Array), TOLERANCE, `step ${t}`);
       for (const name of states) feeds[name] = result[`${name}_out`];
     }
+    model.dispose();
+  });
+
+for (const { name, make: made, inputs } of EXPORTED_GRAPHS)
+  test(`${name}: the same outputs`, async () => {
+    const model = await made();
+    const session = await open(toOnnx(model));
+    const result = await session.run(Object.fromEntries(Object.entries(inputs).map(([key, t]) => [key, given(t)])));
+    const expected = await model.predict("x" in inputs ? inputs.x : inputs);
+    for (const [key, { data }] of Object.entries(isTensor(expected) ? { y: expected } : expected) as [string, Tensor][])
+      close(result[key].data, data, TOLERANCE, key);
     model.dispose();
   });
 

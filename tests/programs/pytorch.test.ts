@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { fromPyTorch } from "../../host/formats/index.ts";
 import { toPyTorch } from "../../host/formats/torch/export.ts";
-import { fromPyTorch } from "../../host/formats/torch/import.ts";
 import {
   bidirectional,
   dense,

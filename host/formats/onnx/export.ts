@@ -3,7 +3,7 @@ import { flag } from "../../core/options.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import type { Json } from "../../layers/layer.ts";
 import type { Model } from "../../stacks/model.ts";
-import type { Node } from "../../stacks/network.ts";
+import type { Node, Source } from "../../stacks/network.ts";
 import { toOnnxGru } from "../gates.ts";
 import { applyActivation, gruActivations } from "./functions.ts";
 import { type AttributeValue, initializer, node, type OnnxValue, TYPE, writeModel } from "./proto.ts";
@@ -85,39 +85,70 @@ export class Writer {
  *
  * @throws FormatError for a layer that ONNX cannot hold
  */
-export function toOnnx(model: Model, options: OnnxExportOptions = {}): Uint8Array<ArrayBuffer> {
+export function toOnnx(model: Model<unknown>, options: OnnxExportOptions = {}): Uint8Array<ArrayBuffer> {
   const streaming = flag(WHERE, "streaming", options.streaming ?? false);
   const lengths = flag(WHERE, "lengths", options.lengths ?? false);
   const { nodes, topology } = model.network;
   const writer = new Writer();
   const weights = model.weights();
-  const [port] = model.network.inputs;
-  const tokens = port.type === "tokens";
-  const sequence = port.sequence && !streaming;
   const axes = (value: { sequence: boolean }, ...more: number[]) => [
     "batch",
     ...(value.sequence ? ["time"] : []),
     ...more,
   ];
-  writer.inputs.push({
-    name: writer.fresh("x"),
-    type: tokens ? TYPE.int32 : TYPE.float,
-    shape: axes({ sequence }, ...(tokens ? [] : [port.features])),
+  const alone = model.network.inputs.length === 1;
+  const inputs = model.network.inputs.map(({ name, port }): Value => {
+    const tokens = port.type === "tokens";
+    const value = {
+      name: writer.fresh(alone ? "x" : name),
+      sequence: port.sequence && !streaming,
+      timeFirst: false,
+      features: tokens ? 0 : port.features,
+    };
+    const shape = axes(value, ...(tokens ? [] : [port.features]));
+    writer.inputs.push({ name: value.name, type: tokens ? TYPE.int32 : TYPE.float, shape });
+    return value;
   });
   if (lengths) {
-    if (!sequence) throw new FormatError(`${WHERE}: "lengths": the model's input has no time axis`);
+    if (!alone || !inputs[0].sequence)
+      throw new FormatError(`${WHERE}: "lengths": the model has not one input with a time axis`);
     writer.inputs.push({ name: writer.fresh("lengths"), type: TYPE.int32, shape: ["batch"] });
   }
-  const values: Value[] = [];
-  const x: Value = { name: "x", sequence, timeFirst: false, features: tokens ? 0 : port.features };
-  for (const layer of nodes) {
-    const read = layer.inputs.map((i) => (i < 0 ? x : values[i]));
-    const own = (name: string): Tensor | undefined => weights[`${layer.name}.${name}`];
-    values.push(write({ writer, layer, own, streaming, lengths }, read));
+  const sources = [
+    ...nodes.flatMap(({ inputs: read, initialStates = [] }) => [...read, ...initialStates]),
+    ...topology.outputs.map(({ source }) => source),
+  ];
+  const made: { readonly value: Value; readonly states: readonly Value[] }[] = [];
+  const at = ({ node, state }: Source): Value =>
+    node < 0 ? inputs[-1 - node] : state === undefined ? made[node].value : made[node].states[state];
+  for (const [i, layer] of nodes.entries()) {
+    const owner = nodes[layer.shares ?? i].name;
+    const context: Context = {
+      writer,
+      layer,
+      own: (name) => weights[`${owner}.${name}`],
+      streaming,
+      lengths,
+      states: [],
+      wantsStates: sources.some(({ node, state }) => node === i && state !== undefined),
+      initial: layer.initialStates?.map(at),
+    };
+    const value = write(context, layer.inputs.map(at));
+    made.push({ value, states: context.states });
   }
-  const last = inOrder(writer, values[topology.output]);
-  const y = writer.op("Identity", "output", [last.name], {}, writer.fresh("y"));
-  writer.outputs.unshift({ name: y, type: TYPE.float, shape: axes(last, last.features) });
+  const first = writer.outputs.splice(0);
+  for (const { name, source } of topology.outputs) {
+    const last = inOrder(writer, at(source));
+    const y = writer.op(
+      "Identity",
+      "output",
+      [last.name],
+      {},
+      writer.fresh(topology.outputs.length === 1 ? "y" : name),
+    );
+    writer.outputs.push({ name: y, type: TYPE.float, shape: axes(last, last.features) });
+  }
+  writer.outputs.push(...first);
   return writeModel("gruvy", writer.opset, writer.parts, writer.inputs, writer.outputs);
 }
 
@@ -128,6 +159,11 @@ interface Context {
   readonly own: (name: string) => Tensor | undefined;
   readonly streaming: boolean;
   readonly lengths: boolean;
+  /** Final states of a recurrent layer, filled in where something reads them. */
+  readonly states: Value[];
+  readonly wantsStates: boolean;
+  /** Where its states begin, where other layers say so. */
+  readonly initial?: readonly Value[];
 }
 
 function refused({ layer }: Context, what: string, instead: string): FormatError {
@@ -209,12 +245,106 @@ const LAYERS: Readonly<Record<string, (context: Context, inputs: readonly Value[
     return { ...x, name: writer.op("LayerNormalization", layer.name, inputs, { axis: -1, epsilon }) };
   },
 
+  conv1d(context, [given]) {
+    const { writer, layer, own } = context;
+    const { filters, kernelSize, padding, strides, dilation, activation } = layer.layer.config as Record<
+      string,
+      Json
+    > & {
+      filters: number;
+      kernelSize: number;
+      dilation: number;
+      strides: number;
+    };
+    const { shape, data } = own("kernel")!;
+    // [steps, features, filters] to [filters, features, steps].
+    const [size, features] = shape;
+    const kernel = new Float32Array(data.length);
+    for (let k = 0; k < size; k++)
+      for (let i = 0; i < features; i++)
+        for (let n = 0; n < filters; n++)
+          kernel[(n * features + i) * size + k] = data[(k * features + i) * filters + n];
+    const inputs = [writer.weight(`${layer.name}.W`, { shape: [filters, features, size], data: kernel })];
+    const bias = own("bias");
+    if (bias) inputs.push(writer.weight(`${layer.name}.bias`, bias));
+    const total = (kernelSize - 1) * dilation;
+    const pads: Record<string, AttributeValue> =
+      padding === "same" && strides > 1
+        ? { auto_pad: "SAME_UPPER" }
+        : {
+            pads: padding === "causal" ? [total, 0] : padding === "same" ? [total >> 1, total - (total >> 1)] : [0, 0],
+          };
+    const options = { kernel_shape: [kernelSize], strides: [strides], dilations: [dilation], ...pads };
+    const y = featuresFirst(context, given, "Conv", inputs, options, filters);
+    return { ...y, name: activated(context, y.name, activation) };
+  },
+
+  pooling1d(context, [given]) {
+    const { kind, global, size, strides, padding } = context.layer.layer.config;
+    if (global) {
+      const pooled = featuresFirst(context, given, kind === "max" ? "GlobalMaxPool" : "GlobalAveragePool", [], {});
+      const name = context.writer.op("Squeeze", context.layer.name, [pooled.name, context.writer.constant([1])]);
+      return { ...pooled, name, sequence: false };
+    }
+    const pads: Record<string, AttributeValue> = padding === "same" ? { auto_pad: "SAME_UPPER" } : {};
+    const options = { kernel_shape: [size as number], strides: [strides as number], ...pads };
+    return featuresFirst(context, given, kind === "max" ? "MaxPool" : "AveragePool", [], options);
+  },
+
+  add: (context, inputs) => merged(context, inputs, "Add"),
+  subtract: (context, inputs) => merged(context, inputs, "Sub"),
+  multiply: (context, inputs) => merged(context, inputs, "Mul"),
+  maximum: (context, inputs) => merged(context, inputs, "Max"),
+  average(context, inputs) {
+    const sum = merged(context, inputs, "Add");
+    const part = context.writer.constant(1 / inputs.length);
+    return { ...sum, name: context.writer.op("Mul", context.layer.name, [sum.name, part]) };
+  },
+  concatenate(context, inputs) {
+    const { writer, layer } = context;
+    if (layer.layer.config.axis === 1 && inputs[0].sequence)
+      throw refused(context, "sequences one after the other", "join features");
+    const read = inputs.map((value) => inOrder(writer, value));
+    const name = writer.op(
+      "Concat",
+      layer.name,
+      read.map((value) => value.name),
+      { axis: -1 },
+    );
+    return { ...read[0], name, features: read.reduce((sum, { features }) => sum + features, 0) };
+  },
+
   reverse(context, [x]) {
     if (context.streaming) throw refused(context, "reverse in a streaming export", "it begins with the last step");
     if (context.lengths) throw refused(context, "reverse with lengths", "export without lengths");
     return backwards(context.writer, context.layer.name, x);
   },
 };
+
+/** Several inputs of one shape, two at a time. */
+function merged({ writer, layer }: Context, inputs: readonly Value[], type: string): Value {
+  const read = inputs.map((value) => inOrder(writer, value));
+  const name = read.map((value) => value.name).reduce((a, b) => writer.op(type, layer.name, [a, b]));
+  return { ...read[0], name };
+}
+
+/** An operator with windows over time, which reads [batch, features, time]. */
+function featuresFirst(
+  context: Context,
+  given: Value,
+  type: string,
+  inputs: readonly string[],
+  attributes: Readonly<Record<string, AttributeValue>>,
+  features = given.features,
+): Value {
+  const { writer, layer, streaming, lengths } = context;
+  if (streaming) throw refused(context, "windows over time in a streaming export", "export whole sequences");
+  if (lengths) throw refused(context, "windows over padded sequences", "export without lengths");
+  const x = inOrder(writer, given);
+  const first = writer.op("Transpose", layer.name, [x.name], { perm: [0, 2, 1] });
+  const y = writer.op(type, layer.name, [first, ...inputs], attributes);
+  return { ...x, name: writer.op("Transpose", layer.name, [y], { perm: [0, 2, 1] }), features };
+}
 
 /** Steps from the last to the first. */
 function backwards(writer: Writer, layer: string, x: Value): Value {
@@ -282,7 +412,11 @@ function recurrent(
   const none = (): Tensor => ({ shape: [6 * H], data: new Float32Array(6 * H) });
   inputs.push(biases ? writer.weight(`${layer.name}.B`, stacked(parts.map(({ B }) => B ?? none()))) : "");
   inputs.push(lengths ? "lengths" : "");
-  if (streaming) {
+  if (context.initial) {
+    if (streaming) throw refused(context, "states from other layers in a streaming export", "export whole sequences");
+    const given = context.initial.map(({ name }) => writer.op("Unsqueeze", layer.name, [name, writer.constant([0])]));
+    inputs.push(D === 1 ? given[0] : writer.op("Concat", layer.name, given, { axis: 0 }));
+  } else if (streaming) {
     const state = writer.fresh(`${directions[0].state}_state`);
     writer.inputs.push({ name: state, type: TYPE.float, shape: ["batch", H] });
     inputs.push(writer.op("Unsqueeze", layer.name, [state, writer.constant([0])]));
@@ -292,17 +426,30 @@ function recurrent(
   const [y, last] = [writer.fresh(`${layer.name}/Y`), writer.fresh(`${layer.name}/Y_h`)];
   const sequences = returnSequences && !streaming;
   writer.parts.push(
-    node("GRU", writer.fresh(`${layer.name}/GRU`), inputs, sequences ? [y] : ["", last], {
-      hidden_size: H,
-      direction: D === 2 ? "bidirectional" : goBackwards ? "reverse" : "forward",
-      linear_before_reset: config.resetAfter ? 1 : 0,
-      ...gruActivations(
-        directions.flatMap((d) => [d.config.recurrentActivation, d.config.activation]),
-        (what, instead) => refused(context, what, instead),
-      ),
-    }),
+    node(
+      "GRU",
+      writer.fresh(`${layer.name}/GRU`),
+      inputs,
+      sequences ? (context.wantsStates ? [y, last] : [y]) : ["", last],
+      {
+        hidden_size: H,
+        direction: D === 2 ? "bidirectional" : goBackwards ? "reverse" : "forward",
+        linear_before_reset: config.resetAfter ? 1 : 0,
+        ...gruActivations(
+          directions.flatMap((d) => [d.config.recurrentActivation, d.config.activation]),
+          (what, instead) => refused(context, what, instead),
+        ),
+      },
+    ),
   );
   const features = D * H;
+  if (context.wantsStates && !streaming)
+    for (let d = 0; d < D; d++) {
+      const [from, to, axis] = [d, d + 1, 0].map((n) => writer.constant([n]));
+      const own = D === 1 ? last : writer.op("Slice", layer.name, [last, from, to, axis]);
+      const name = writer.op("Squeeze", layer.name, [own, writer.constant([0])]);
+      context.states.push({ name, sequence: false, timeFirst: false, features: H });
+    }
   if (streaming) {
     const state = writer.op("Squeeze", layer.name, [last, writer.constant([0])]);
     const out = writer.op("Identity", layer.name, [state], {}, writer.fresh(`${directions[0].state}_state_out`));

@@ -29,6 +29,8 @@ export interface Emitted {
   initialStates?: Read[];
   /** Recurrent: what of it is read. */
   reads?: { outputs: boolean; state: boolean };
+  /** Made to take some features of what it reads: which ones, of what. */
+  pick?: { readonly of: Data; readonly columns: readonly number[] };
   /** Recurrent, with lengths: its last output is not its last state. */
   padded?: boolean;
 }

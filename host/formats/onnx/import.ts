@@ -3,9 +3,13 @@ import { shown } from "../../core/options.ts";
 import { shapeText, type Tensor } from "../../core/tensor.ts";
 import { layerFromConfig } from "../../layers/index.ts";
 import type { Layer, Param } from "../../layers/layer.ts";
+import type { GraphConfig, NodeRef } from "../../stacks/graph.ts";
 import type { Model } from "../../stacks/model.ts";
 import { assemble } from "../../stacks/sequential.ts";
-import { type Emitted, Graph } from "./graph.ts";
+import { buildGraph } from "../gruvy.ts";
+import type { SourceFile } from "../import.ts";
+import { beside, readSource } from "../source.ts";
+import { type Emitted, Graph, type Read } from "./graph.ts";
 import { OPERATORS } from "./layers.ts";
 import { External, type OnnxModel, readModel } from "./proto.ts";
 import type { Data, Part, Value } from "./values.ts";
@@ -15,31 +19,27 @@ const WHERE = "loadModel()";
 /** Layers that a model may have. */
 const MOST_NODES = 100_000;
 
-/** Whether bytes begin as an ONNX file does: the IR version, a number below 128, then a field that a model has. */
-export function isOnnx(bytes: Uint8Array): boolean {
-  const tags = [0x12, 0x1a, 0x22, 0x28, 0x32, 0x3a, 0x42, 0x72];
-  return bytes.length > 4 && bytes[0] === 8 && bytes[1] > 0 && bytes[1] < 64 && tags.includes(bytes[2]);
-}
-
 /**
  * A model from an ONNX file. Rows are [batch, time, features] here, whatever
  * order the graph has. Inputs that are lengths or states of recurrent layers
  * are `lengths` and `initialState` of `predict`; outputs that are final states
- * beside others are the model's states.
+ * [layers, batch, units] beside others are the model's states.
  *
- * @param other the bytes of another file that the model names, for data outside of it
+ * @param file its bytes, and where it came from: data of tensors may stand in files beside it
  * @throws FormatError for damaged files, and for operators that gruvy has no layer for, by node
  */
-export async function importOnnx(bytes: Uint8Array, other?: (location: string) => Promise<Uint8Array>): Promise<Model> {
+export async function importOnnx({ bytes, place }: SourceFile): Promise<Model> {
   const external = new External();
   const onnx = readModel(bytes, WHERE, external);
-  for (const location of external.locations) {
-    // A name alone: a file cannot reach for others on the machine that reads it.
-    if (!other || /^([/\\]|[a-z]+:)|(^|[/\\])\.\.([/\\]|$)/i.test(location)) continue;
-    external.files.set(location, await other(location));
+  for (const path of external.locations) {
+    if (place === undefined)
+      throw new FormatError(
+        `${WHERE}: data of tensors is in the file ${shown(path)}; load the model by its path or URL`,
+      );
+    external.files.set(path, await readSource(beside(place, path, WHERE), WHERE));
   }
-  const graph = read(onnx);
-  return build(graph, onnx);
+  // As with gruvy's own files, what it predicts is for the caller to say.
+  return (await build(read(onnx), onnx)) as Model;
 }
 
 /** Goes through the graph, node by node. */
@@ -59,12 +59,19 @@ function read(onnx: OnnxModel): Graph {
   return graph;
 }
 
+interface Output {
+  readonly name: string;
+  readonly data: Data;
+}
+
 /** The data that are the model's outputs. */
-function outputsOf(graph: Graph, onnx: OnnxModel): { name: string; data: Data }[] {
+function outputsOf(graph: Graph, onnx: OnnxModel): Output[] {
+  // As PyTorch returns it, [layers, batch, units], or where the graph is a step: what gruvy keeps itself.
   const isState = (value: Value | Part): boolean =>
     value.kind === "stack"
       ? value.parts.every(isState)
-      : value.kind === "part" || (value.kind === "data" && value.state === true);
+      : value.kind === "part" ||
+        (value.kind === "data" && value.state === true && (graph.stepwise || value.axes.length > 2));
   const all = onnx.outputs.map(({ name }) => {
     const value = graph.values.get(name);
     if (!value) throw new FormatError(`${WHERE}: output ${shown(name)}: nothing makes it`);
@@ -82,54 +89,126 @@ function outputsOf(graph: Graph, onnx: OnnxModel): { name: string; data: Data }[
   });
 }
 
-/** A layer's own name from that of a node: "/encoder/gru/GRU" is encoder_gru, a second one encoder_gru_1. */
-function nameOf({ name, type }: Emitted, taken: Set<string>): string {
+/** A name of gruvy's from one of ONNX: "/encoder/gru/GRU" is encoder_gru, a second one encoder_gru_1. */
+function nameOf(name: string, otherwise: string, taken: Set<string>): string {
   const parts = name.split("/").filter((part) => part);
   const path = (parts.length > 1 ? parts.slice(0, -1) : parts).join("_").replace(/[^\p{L}\p{N}_-]/gu, "_");
-  const stem = /^\p{L}/u.test(path) ? path.slice(0, 100) : type;
+  const stem = /^\p{L}/u.test(path) ? path.slice(0, 100) : otherwise;
   let own = stem;
   for (let i = 1; taken.has(own); i++) own = `${stem}_${i}`;
   taken.add(own);
   return own;
 }
 
-async function build(graph: Graph, onnx: OnnxModel): Promise<Model> {
+async function build(graph: Graph, onnx: OnnxModel): Promise<Model<unknown>> {
   const outputs = outputsOf(graph, onnx);
-  if (outputs.length !== 1) throw new FormatError(`${WHERE}: ${outputs.length} outputs; expected one`);
-  const used = reachable(
-    graph,
-    outputs.map(({ data }) => data.node),
-  );
-  const inputs = graph.inputs.flatMap((input, i) => (input.use === "values" || input.use === "tokens" ? [i] : []));
-  if (inputs.length !== 1) throw new FormatError(`${WHERE}: ${inputs.length} inputs with data; expected one`);
-  const order = [...used].sort((a, b) => a - b);
-  order.forEach((node, i) => {
-    const { inputs: read, name } = graph.nodes[node];
-    const before = i ? order[i - 1] : -1 - inputs[0];
-    if (read.length !== 1 || read[0].node !== before)
-      throw new FormatError(`${WHERE}: node ${shown(name)}: the graph branches; expected a chain of layers`);
-  });
-
+  const order = [
+    ...reachable(
+      graph,
+      outputs.map(({ data }) => data.node),
+    ),
+  ].sort((a, b) => a - b);
+  const read = new Set(order.flatMap((node) => readsOf(graph.nodes[node]).map((source) => source.node)));
+  const inputs = graph.inputs.flatMap((_, i) => (read.has(-1 - i) ? [i] : []));
   const taken = new Set<string>();
-  const layers: Layer[] = [];
   const weights = new Map<string, Tensor>();
+  const given = { given: (param: Param) => weightOf(param, weights) };
   try {
-    for (const node of order) {
+    const layers = order.map((node): Layer => {
       const emitted = graph.nodes[node];
       finish(emitted, graph.stepwise);
-      const name = nameOf(emitted, taken);
-      layers.push(layerFromConfig(emitted.type, name, emitted.config));
+      const name = nameOf(emitted.name, emitted.type, taken);
       for (const [own, tensor] of Object.entries(emitted.weights)) weights.set(`${name}.${own}`, tensor);
-    }
-    return await assemble(
-      layers,
-      { inputShape: inputShape(graph, inputs[0]) },
-      { given: (param) => given(param, weights) },
-    );
+      return layerFromConfig(emitted.type, name, emitted.config);
+    });
+    if (isChain(graph, order, inputs, outputs))
+      return await assemble(layers, { inputShape: inputShape(graph, inputs[0]) }, given);
+    return await buildGraph(graphConfig(graph, order, inputs, outputs, layers), layers, given);
   } catch (error) {
     if (error instanceof FormatError || !(error instanceof GruvyError)) throw error;
     throw new FormatError(`${WHERE}: ${error.message}`);
   }
+}
+
+const readsOf = ({ inputs, initialStates = [] }: Emitted): readonly Read[] => [...inputs, ...initialStates];
+
+/** Whether each layer reads the one before it, and nothing else does. */
+function isChain(
+  graph: Graph,
+  order: readonly number[],
+  inputs: readonly number[],
+  outputs: readonly Output[],
+): boolean {
+  const ends = outputs.length === 1 && outputs[0].data.node === order[order.length - 1];
+  return (
+    inputs.length === 1 &&
+    ends &&
+    order.every((node, i) => {
+      const { inputs: read, initialStates, reads } = graph.nodes[node];
+      const both = reads?.outputs && reads.state && !graph.stepwise;
+      return !initialStates && !both && read.length === 1 && read[0].node === (i ? order[i - 1] : -1 - inputs[0]);
+    })
+  );
+}
+
+/** The graph as gruvy's own files have it. */
+function graphConfig(
+  graph: Graph,
+  order: readonly number[],
+  inputs: readonly number[],
+  outputs: readonly Output[],
+  layers: Layer[],
+): GraphConfig {
+  const nodes: { layer: string; inputs: NodeRef[]; initialStates?: NodeRef[] }[] = [];
+  const places = new Map<number, { output: NodeRef; state: NodeRef }>();
+  inputs.forEach((input, i) => {
+    places.set(-1 - input, { output: -1 - i, state: -1 - i });
+  });
+  const ref = ({ node, state }: Read): NodeRef => places.get(node)![state === undefined ? "output" : "state"];
+  const taken = new Set(layers.map(({ name }) => name!));
+  order.forEach((node, i) => {
+    const { inputs: read, initialStates, reads, type } = graph.nodes[node];
+    const at =
+      nodes.push({
+        layer: layers[i].name!,
+        inputs: read.map(ref),
+        ...(initialStates && { initialStates: initialStates.map(ref) }),
+      }) - 1;
+    let state: NodeRef = at;
+    if (reads?.outputs && reads.state && !graph.stepwise) {
+      state = [at, 0];
+      if (type === "bidirectional") {
+        // Last states of both directions side by side.
+        const name = nameOf("", "concatenate", taken);
+        layers.push(layerFromConfig("concatenate", name, { axis: -1 }));
+        state =
+          nodes.push({
+            layer: name,
+            inputs: [
+              [at, 0],
+              [at, 1],
+            ],
+          }) - 1;
+      }
+    }
+    places.set(node, { output: at, state });
+  });
+  const names = new Set<string>();
+  return {
+    inputs: inputs.map((input) => ({
+      name: nameOf(graph.inputs[input].name, "input", names),
+      shape: inputShape(graph, input),
+      type: graph.inputs[input].use === "tokens" ? "tokens" : "values",
+    })),
+    layers: [],
+    nodes,
+    outputs: outputs.map(({ name, data }) => ({
+      name: nameOf(name, "output", names),
+      from: ref({ node: data.node, ...(data.state && { state: 0 }) }),
+    })),
+    form: outputs.length === 1 ? "one" : "record",
+    seed: 0,
+  };
 }
 
 /** Recurrent layers that nobody wants the outputs of give their last. */
@@ -151,8 +230,7 @@ function reachable(graph: Graph, from: readonly number[]): Set<number> {
     const node = open.pop()!;
     if (node < 0 || found.has(node)) continue;
     found.add(node);
-    const { inputs, initialStates } = graph.nodes[node];
-    open.push(...inputs.map((read) => read.node), ...(initialStates ?? []).map((read) => read.node));
+    for (const read of readsOf(graph.nodes[node])) open.push(read.node);
   }
   return found;
 }
@@ -170,7 +248,7 @@ function inputShape(graph: Graph, input: number): (number | null)[] {
   return [...(steps || graph.stepwise ? [null] : []), ...(use === "tokens" ? [] : [features])];
 }
 
-function given({ name, shape }: Param, weights: ReadonlyMap<string, Tensor>): Float32Array {
+function weightOf({ name, shape }: Param, weights: ReadonlyMap<string, Tensor>): Float32Array {
   const tensor = weights.get(name);
   if (!tensor) throw new FormatError(`${WHERE}: "${name}" ${shapeText(shape)} is missing`);
   if (shapeText(tensor.shape) !== shapeText(shape))

@@ -4,7 +4,8 @@ import { transpose } from "../gates.ts";
 import { describe, type Graph } from "./graph.ts";
 import { gru } from "./gru.ts";
 import { intArithmetic, MOVES } from "./moves.ts";
-import { Axis, type Data, type Floats, isFeatures, type Moment, single, type Value } from "./values.ts";
+import { type Data, type Floats, isFeatures, type Moment, type Value } from "./values.ts";
+import { conv, globalPool, pool, poolAll } from "./windows.ts";
 
 /**
  * Operators that compute. Each becomes a layer, or a part of the layer before
@@ -316,7 +317,7 @@ function reduceMean(graph: Graph) {
   }
   const data = withFeatures(graph, graph.data(0));
   if (data.axes.length === 3 && axes.length === 1 && !isFeatures(data, data.axes[graph.axis(axes[0], 3)]))
-    return overTime(graph, data, graph.axis(axes[0], 3), "mean", graph.int("keepdims", 1) === 1);
+    return graph.set(0, poolAll(graph, data, graph.axis(axes[0], 3), "mean", graph.int("keepdims", 1) === 1));
   checkLast(graph, data, axes);
   graph.set(0, { kind: "moment", of: data, step: "mean" });
 }
@@ -328,21 +329,6 @@ function checkLast(graph: Graph, data: Data, axes: readonly number[]): void {
       `a mean over axes [${axes}] of ${describe(data)}`,
       "expected one over time, or a layer normalisation",
     );
-}
-
-/** Mean or maximum over all steps. */
-function overTime(graph: Graph, data: Data, at: number, mode: "mean" | "max", keep: boolean): void {
-  const [time] = data.axes[at];
-  graph.assign(time, "time");
-  const pooled = graph.emit(
-    "pooling1d",
-    { mode, size: null },
-    [data],
-    {},
-    graph.rows(data, graph.featuresAxis(data)).size,
-  );
-  const axes = pooled.axes.flatMap((axis, i) => (i !== at ? [axis] : keep ? [single(new Axis(1, "one"))] : []));
-  graph.set(0, { ...pooled, axes });
 }
 
 function batchNormalization(graph: Graph): void {
@@ -469,8 +455,13 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
     const at = axes.length === 1 ? graph.axis(axes[0], data.axes.length) : -1;
     if (data.axes.length !== 3 || at < 0 || isFeatures(data, data.axes[at]))
       throw graph.unsupported(`a maximum over axes [${axes}] of ${describe(data)}`, "expected one over time");
-    overTime(graph, data, at, "max", graph.int("keepdims", 1) === 1);
+    graph.set(0, poolAll(graph, data, at, "max", graph.int("keepdims", 1) === 1));
   },
   Sqrt: moment("stabilised", "deviation"),
   BatchNormalization: batchNormalization,
+  Conv: conv,
+  MaxPool: pool("max"),
+  AveragePool: pool("mean"),
+  GlobalMaxPool: globalPool("max"),
+  GlobalAveragePool: globalPool("mean"),
 };

@@ -229,11 +229,14 @@ function pick(graph: Graph, data: Data, axis: number, feature: number, at: reado
   columns.forEach((i, j) => {
     kernel[i * N + j] = 1;
   });
-  const fresh = data.features.map((f, i) => (i === feature ? new Axis(at.length, f.role) : f));
+  // One of several directions: an axis of size 1, which carries nothing.
+  const gone = data.features.length > 1 && at.length === 1;
+  const fresh = data.features.map((f, i) => (i === feature ? new Axis(at.length, gone ? "one" : f.role) : f));
   const read = graph.read(data);
   const weights = { kernel: { shape: [I, N], data: kernel } };
   const node = graph.layer("dense", { units: N, useBias: false }, [read], weights);
-  const kept = fresh.filter((_, i) => !(drop && i === feature));
+  graph.nodes[node].pick = { of: data, columns };
+  const kept = fresh.filter((_, i) => !((drop || gone) && i === feature));
   const replace = (a: Axis) => fresh[data.features.indexOf(a)] ?? a;
   return {
     kind: "data",
@@ -442,6 +445,8 @@ function concat(graph: Graph) {
   const apart = (v: Value): v is Data | Part =>
     v.kind === "part" || (v.kind === "data" && (v.state === true || sizeOf(v.axes[axis]) === 1));
   if (!features && stacked.every(apart)) return graph.set(0, { kind: "stack", axis, parts: stacked });
+  const whole = together(graph, values, axis);
+  if (whole) return graph.set(0, whole);
   const data = values.map((v, i) => {
     if (v.kind !== "data") throw graph.unsupported(`joins ${describe(v)}`, "expected data");
     const at = graph.featuresAxis(v);
@@ -454,12 +459,25 @@ function concat(graph: Graph) {
     0,
     graph.emit(
       "concatenate",
-      {},
+      { axis: -1 },
       data.map((d) => d.data),
       {},
       size,
     ),
   );
+}
+
+/** Parts of the same data that are all of it, in its order: both directions of a last state. */
+function together(graph: Graph, values: readonly Value[], axis: number): Data | undefined {
+  const picks = values.map((v) => (v.kind === "data" ? graph.nodes[v.node]?.pick : undefined));
+  const of = picks[0]?.of;
+  const columns = picks.flatMap((pick) => pick?.columns ?? [-1]);
+  const [first] = values;
+  if (!of || first.kind !== "data" || !columns.every((column, i) => column === i)) return undefined;
+  const all = of.features.reduce((product, { size }) => product * (size ?? 1), 1);
+  if (columns.length !== all || picks.some((pick) => pick?.of.node !== of.node || pick.of.state !== of.state))
+    return undefined;
+  return { ...of, axes: first.axes.map((own, i) => (i === axis ? of.features : own)), exclusive: undefined };
 }
 
 /** Swaps an axis with the first. */
@@ -568,6 +586,15 @@ export const MOVES: Readonly<Record<string, (graph: Graph) => void>> = {
       return graph.set(0, { kind: "ints", shape: shape.entries as number[], entries: new Array(n).fill(number) });
     }
     graph.set(0, { kind: "fill", value: number, rank: shape.entries.length });
+  },
+  // Of opset 8 and before, as PyTorch's exporter wrote it.
+  ConstantFill(graph) {
+    const shape = graph.optional(0);
+    const rank =
+      shape?.kind === "ints" && graph.int("input_as_shape", 0)
+        ? shape.entries.length
+        : (graph.ints("shape", 1)?.length ?? 0);
+    graph.set(0, { kind: "fill", value: graph.float("value", 0), rank });
   },
   Range(graph) {
     const [from, to, step] = [0, 1, 2].map((i) => graph.input(i)).map((v) => (v.kind === "ints" ? v.entries[0] : null));

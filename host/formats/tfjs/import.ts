@@ -7,7 +7,7 @@ import type { SourceFile } from "../import.ts";
 import { buildModel } from "../keras/build.ts";
 import { type Config, isRecord, type KerasModel, kerasDialect, parseJson, TFJS } from "../keras/config.ts";
 import { topology } from "../keras/import.ts";
-import { isSource, type ModelFiles, readSource } from "../source.ts";
+import { beside, isSource, type ModelFiles, readSource } from "../source.ts";
 import { unpackedLimit } from "../zip.ts";
 
 /**
@@ -28,7 +28,7 @@ export function importTfjs({ bytes, place }: SourceFile): Promise<Model> {
       throw new FormatError(
         `${WHERE}: a model.json without the place of ${shown(path)}; pass its path or URL, or { "model.json": ..., ${shown(path)}: ... }`,
       );
-    return readSource(beside(place, path), WHERE);
+    return readSource(beside(place, path, WHERE), WHERE);
   });
 }
 
@@ -56,16 +56,6 @@ export async function importTfjsFiles(files: ModelFiles): Promise<Model> {
     );
   const text = new TextDecoder().decode((await read(main)).slice());
   return fromManifest(parseJson(text, `${WHERE}: ${shown(main)}`), read);
-}
-
-/** A file next to model.json; it may not lead elsewhere. */
-function beside(place: string, path: string): string {
-  if (/^([a-z]+:|[/\\])|(^|[/\\])\.\.([/\\]|$)/i.test(path))
-    throw new FormatError(`${WHERE}: the weights ${shown(path)} are not beside model.json`);
-  const [base, ...rest] = place.split(/(?=[?#])/);
-  const folder = base.slice(0, Math.max(base.lastIndexOf("/"), base.lastIndexOf("\\")) + 1);
-  // A query may carry a signature that the other files need too.
-  return folder + path + (/^https?:/i.test(base) ? rest.join("") : "");
 }
 
 async function fromManifest(json: unknown, fetch: Fetch): Promise<Model> {

@@ -2,10 +2,11 @@ import { FormatError, GruvyError, OptionError } from "../../core/errors.ts";
 import { checkOptions, shown } from "../../core/options.ts";
 import { shapeText, type Tensor } from "../../core/tensor.ts";
 import { Model } from "../../stacks/model.ts";
+import { isTorch } from "../detect.ts";
 import { readSafetensors } from "../safetensors.ts";
 import { type ModelSource, readSource } from "../source.ts";
 import { modulesOf, type TorchModule } from "./modules.ts";
-import { isTorch, readTorch, stateDict, type TorchTensor } from "./read.ts";
+import { readTorch, stateDict, type TorchTensor } from "./read.ts";
 
 export interface FromPyTorchOptions {
   /**
@@ -28,23 +29,8 @@ interface Unit {
   readonly tensors: Map<string, { readonly fullName: string; readonly tensor: TorchTensor }>;
 }
 
-/**
- * Fills a model's weights from a file of PyTorch: a state dict or a checkpoint
- * that holds one (`.pt`, `.pth`, zip or legacy), or `.safetensors`.
- *
- * Layers take modules of their kind and shape in order: each gru of a stack
- * one level of an nn.GRU, an embedding an nn.Embedding, a dense an nn.Linear, a
- * layerNorm an nn.LayerNorm. A module called as the layer goes before others.
- * Where names could be read in two ways, `mapping` decides.
- *
- * @example
- * const model = await sequential([gru(64, { returnSequences: true }), gru(64), dense(3)], { inputShape: [null, 8] })
- * await fromPyTorch("checkpoint.pt", model)
- * @param source path, URL, bytes, Response, File or Blob
- * @returns the model
- * @throws FormatError naming what is missing, what is left over, and shapes that differ; then nothing has changed
- */
-export async function fromPyTorch(source: ModelSource, model: Model, options: FromPyTorchOptions = {}): Promise<Model> {
+/** What `fromPyTorch` does (host/formats/import.ts). */
+export async function fillFromTorch(source: ModelSource, model: Model, options: FromPyTorchOptions): Promise<void> {
   const where = "fromPyTorch()";
   if (!(model instanceof Model)) throw new OptionError(`${where}: the second argument is not a model`);
   checkOptions(where, options, ["mapping", "prefix", "key"]);
@@ -68,7 +54,6 @@ export async function fromPyTorch(source: ModelSource, model: Model, options: Fr
   } catch (error) {
     throw error instanceof GruvyError ? new FormatError(`${where}: ${error.message}`) : error;
   }
-  return model;
 }
 
 /** All tensors of a file, and whether they stand in the order in which modules were made. */

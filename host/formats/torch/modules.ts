@@ -69,6 +69,17 @@ const MODULES: Readonly<Record<string, (node: Node, where: string) => Descriptio
     };
   },
 
+  conv1d(node) {
+    const [size, I, N] = shapeOf(node, "kernel");
+    const bias = has(node, "bias");
+    return {
+      kind: "nn.Conv1d",
+      tensors: [{ name: "weight", shape: [N, I, size] }, ...(bias ? [{ name: "bias", shape: [N] }] : [])],
+      toGruvy: (t) => ({ kernel: turned(t.weight), ...(bias && { bias: t.bias }) }),
+      toTorch: (p) => ({ weight: turned(p.kernel), ...(bias && { bias: p.bias }) }),
+    };
+  },
+
   embedding: (node) => ({
     kind: "nn.Embedding",
     tensors: [{ name: "weight", shape: shapeOf(node, "embeddings") }],
@@ -91,6 +102,14 @@ const MODULES: Readonly<Record<string, (node: Node, where: string) => Descriptio
   },
 };
 
+/** [a, b, c] to [c, b, a]. */
+function turned({ shape: [a, b, c], data }: Tensor): Tensor {
+  const out = new Float32Array(data.length);
+  for (let i = 0; i < a; i++)
+    for (let j = 0; j < b; j++) for (let k = 0; k < c; k++) out[(k * b + j) * a + i] = data[(i * b + j) * c + k];
+  return { shape: [c, b, a], data: out };
+}
+
 interface Wrapped {
   readonly type: string;
   readonly config: Readonly<Record<string, Json>>;
@@ -104,7 +123,7 @@ function level(
 ): Description {
   const refuse = (what: string, instead: string) =>
     new FormatError(`${where}: layer "${node.name}": ${what}, which nn.GRU cannot hold; ${instead}`);
-  for (const [{ resetAfter, activation, recurrentActivation }] of directions) {
+  for (const [{ resetAfter, activation, recurrentActivation, layerNorm, zoneout }] of directions) {
     if (!resetAfter)
       throw refuse(
         "resetAfter is false",
@@ -112,6 +131,7 @@ function level(
       );
     if (activation !== "tanh" || recurrentActivation !== "sigmoid")
       throw refuse("activations other than tanh and sigmoid", "train it with those, or export to ONNX");
+    if (layerNorm || zoneout) throw refuse(layerNorm ? "layerNorm" : "zoneout", "train it without");
   }
   return {
     kind: "nn.GRU",

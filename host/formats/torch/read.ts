@@ -224,17 +224,6 @@ function dictionary([pairs]: readonly Pickled[]): Map<Pickled, Pickled> {
 
 /** PyTorch's mark on files from before 1.6, in a pickle of its own. */
 const MAGIC = 0x1950a86a20f9469cfc6cn;
-const MAGIC_PICKLE = [0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, 0x2e];
-
-/** Whether bytes begin as a file of `torch.save` does. */
-export function isTorch(bytes: Uint8Array): boolean {
-  if (!isZip(bytes)) return MAGIC_PICKLE.every((byte, i) => bytes[i] === byte);
-  try {
-    return [...readZip(bytes, "").keys()].some((name) => name.endsWith("/data.pkl"));
-  } catch {
-    return false;
-  }
-}
 
 /**
  * The object in a file of `torch.save`, with tensors as `TorchTensor`.

@@ -267,6 +267,8 @@ for (const merge of ["concat", "sum", "mul", "average"] as const)
     }
     const backwardLayer = gru(merge === "concat" ? 2 : 3, { goBackwards: true, resetAfter: false, useBias: false });
     await check(`${merge}, two kinds`, { ...base, layers: [bidirectional(gru(3), { merge, backwardLayer })] });
+    for (const layer of [minGru(3), mgu(3), lightGru(3), gru(3, { layerNorm: true, zoneout: 0.2 })])
+      await check(`${merge}, ${layer.type}`, { ...base, lengths: LENGTHS, layers: [bidirectional(layer, { merge })] });
   });
 
 test("gradients of convolutions and pooling", async () => {

@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { fromPyTorch } from "../../../../host/formats/index.ts";
 import { writeSafetensors } from "../../../../host/formats/safetensors.ts";
 import { toPyTorch } from "../../../../host/formats/torch/export.ts";
-import { fromPyTorch } from "../../../../host/formats/torch/import.ts";
 import {
   bidirectional,
   dense,
@@ -14,6 +14,7 @@ import {
   type Layer,
   layerNorm,
   type Model,
+  mgu,
   OptionError,
   sequential,
   type Tensor,
@@ -256,6 +257,9 @@ test("what PyTorch cannot hold is refused by the layer's name", async () => {
     [gru(3, { recurrentActivation: "hardSigmoid" }), /layer "gru": activations other than tanh and sigmoid/],
     [gru(3, { goBackwards: true }), /layer "gru": goBackwards/],
     [bidirectional(gru(3), { merge: "sum" }), /layer "bidirectional": merge "sum"/],
+    [gru(3, { layerNorm: true }), /layer "gru": layerNorm.*train it without/],
+    [bidirectional(gru(3, { zoneout: 0.1 })), /layer "bidirectional": zoneout/],
+    [bidirectional(mgu(3)), /layer "bidirectional": a bidirectional mgu/],
     [bidirectional(gru(3, { resetAfter: false })), /layer "bidirectional": resetAfter is false/],
   ] as const) {
     const model = await sequential([layer], { inputShape: [null, 2] });

@@ -1,0 +1,220 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { type AttributeValue, initializer, node, TYPE, writeModel } from "../../../../host/formats/onnx/proto.ts";
+import * as pb from "../../../../host/formats/onnx/protobuf.ts";
+import { FormatError, loadModel, type Tensor } from "../../../../host/index.ts";
+import { close, uniform } from "../../../kit/core.ts";
+import { randomTensor, refuses } from "../../../kit/models.ts";
+
+type NodeOf = [type: string, inputs: string[], outputs: string[], attributes?: Record<string, AttributeValue>];
+
+/** A file of some nodes from "x" to "y", with numbers by name. */
+function file(
+  nodes: readonly NodeOf[],
+  numbers: Record<string, [number[], Float32Array | number[]]> = {},
+  shape: (number | string)[] = ["batch", "time", 3],
+  opset = 17,
+): Uint8Array<ArrayBuffer> {
+  return writeModel(
+    "test",
+    opset,
+    [
+      ...nodes.map(([type, inputs, outputs, attributes], i) => node(type, `${type}_${i}`, inputs, outputs, attributes)),
+      ...Object.entries(numbers).map(([name, [of, data]]) => initializer(name, of, data)),
+    ],
+    [{ name: "x", type: TYPE.float, shape }],
+    [{ name: "y", type: TYPE.float, shape: ["batch", "time", "features"] }],
+  );
+}
+
+const K: [number[], Float32Array] = [[3, 2], uniform(6, 1)];
+
+test("an operator that no layer does is named with its node, and what is known", async () => {
+  await refuses(
+    () => loadModel(file([["LSTM", ["x"], ["y"]]])),
+    FormatError,
+    /LSTM node "LSTM_0": no layer of gruvy does this; known are .*GRU/,
+  );
+  await refuses(() => loadModel(file([["Erf", ["x"], ["y"]]])), FormatError, /Erf node "Erf_0"/);
+  await refuses(() => loadModel(file([["toString", ["x"], ["y"]]])), FormatError, /toString node/);
+});
+
+test("what a node asks for and gruvy cannot do is said, with what would do", async () => {
+  const cases: [NodeOf[], RegExp][] = [
+    [
+      [
+        ["MatMul", ["x", "K"], ["h"]],
+        ["Softmax", ["h"], ["y"], { axis: 1 }],
+      ],
+      /Softmax node "Softmax_1": works along axis 1 .*only the axis of all features/,
+    ],
+    [[["Slice", ["x", "one", "two", "one"], ["y"]]], /Slice node .*only the last step of a GRU's outputs/],
+    [
+      [
+        ["Reshape", ["x", "flat"], ["r"]],
+        ["MatMul", ["r", "K"], ["y"]],
+      ],
+      /merged axes of an input; expected features as an axis of their own/,
+    ],
+    [[["MatMul", ["x", "wide"], ["y"]]], /MatMul node "MatMul_0": expected 4 features, got 3/],
+    [[["MatMul", ["x", "nothing"], ["y"]]], /reads "nothing", which nothing before it makes/],
+    [[["Div", ["x", "x"], ["y"]]], /divides data by data; no layer does/],
+    [[["MatMul", ["x", "K"], ["h"]]], /output "y": nothing makes it/],
+  ];
+  for (const [nodes, message] of cases)
+    await refuses(
+      () =>
+        loadModel(
+          file(nodes, { K, wide: [[4, 2], uniform(8, 1)], one: [[1], [1]], two: [[1], [2]], flat: [[2], [0, -1]] }),
+        ),
+      FormatError,
+      message,
+    );
+});
+
+const [I, H] = [3, 4];
+const GRU: Record<string, [number[], Float32Array]> = {
+  W: [[1, 3 * H, I], uniform(3 * H * I, 1)],
+  R: [[1, 3 * H, H], uniform(3 * H * H, 2)],
+};
+
+test("a GRU that contradicts itself, or asks for what there is not, is refused", async () => {
+  const of = (attributes: Record<string, AttributeValue>, inputs = ["x", "W", "R"]) =>
+    loadModel(file([["GRU", inputs, ["y"], attributes]], { ...GRU, B: [[1, 5], uniform(5, 1)] }));
+  await refuses(() => of({ hidden_size: 5 }), FormatError, /hidden_size 5, W \[1,12,3\]/);
+  await refuses(() => of({ direction: "bidirectional" }), FormatError, /expected W \[2, 12, inputs\]/);
+  await refuses(() => of({ direction: "sideways" }), FormatError, /direction "sideways"/);
+  await refuses(() => of({ activations: ["Sigmoid", "Sinh"] }), FormatError, /activation "Sinh"; expected one of relu/);
+  await refuses(() => of({ activations: ["Sigmoid"] }), FormatError, /expected 2 activations, got 1/);
+  await refuses(
+    () => of({ activations: ["HardSigmoid", "Tanh"], clip: { float: 1 } }),
+    FormatError,
+    /clip with the activation hardSigmoid/,
+  );
+  await refuses(() => of({}, ["x", "W", "R", "B"]), FormatError, /expected B \[1, 24\], got \[1,5\]/);
+  await refuses(() => of({}, ["x", "W", "x"]), FormatError, /input 2 is data .*expected numbers that the file has/);
+});
+
+test("numbers that are not finite are refused", async () => {
+  const bad: [number[], Float32Array] = [[3, 2], Float32Array.of(1, 2, Number.NaN, 4, 5, 6)];
+  await refuses(
+    () => loadModel(file([["MatMul", ["x", "K"], ["y"]]], { K: bad })),
+    FormatError,
+    /has NaN at position 2/,
+  );
+});
+
+test("opset 7 to the newest, and none older", async () => {
+  for (const opset of [7, 13, 24])
+    (await loadModel(file([["MatMul", ["x", "K"], ["y"]]], { K }, undefined, opset))).dispose();
+  await refuses(
+    () => loadModel(file([["MatMul", ["x", "K"], ["y"]]], { K }, undefined, 6)),
+    FormatError,
+    /opset 6; expected 7 or newer/,
+  );
+});
+
+test("a scale, a shift and a batch normalisation become part of the product before them", async () => {
+  const numbers: Record<string, [number[], Float32Array]> = {
+    K,
+    scale: [[2], Float32Array.of(2, -3)],
+    shift: [[1], Float32Array.of(0.5)],
+  };
+  const model = await loadModel(
+    file(
+      [
+        ["MatMul", ["x", "K"], ["a"]],
+        ["Mul", ["a", "scale"], ["b"]],
+        ["Sub", ["shift", "b"], ["c"]],
+        ["Relu", ["c"], ["y"]],
+      ],
+      numbers,
+    ),
+  );
+  assert.equal(Object.keys(model.weights()), ["MatMul_0.kernel", "MatMul_0.bias"]);
+  const x = randomTensor([2, 2, 3], 1);
+  const expected: number[] = [];
+  for (let row = 0; row < 4; row++)
+    for (let j = 0; j < 2; j++) {
+      let sum = 0;
+      for (let i = 0; i < 3; i++) sum += x.data[row * 3 + i] * K[1][i * 2 + j];
+      expected.push(Math.max(0, 0.5 - sum * numbers.scale[1][j]));
+    }
+  close(((await model.predict(x)) as Tensor).data, expected, 1e-6, "y");
+  model.dispose();
+});
+
+test("data of tensors may stand in a file beside the model, and nowhere else", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "gruvy-onnx-"));
+  const outside = (location: string, offset = "8") => {
+    const entry = (key: string, value: string) => pb.bytes(13, pb.string(1, key), pb.string(2, value));
+    const tensor = pb.bytes(
+      5,
+      ...[3, 2].map((n) => pb.int(1, n)),
+      pb.int(2, TYPE.float),
+      pb.string(8, "K"),
+      entry("location", location),
+      entry("offset", offset),
+      entry("length", "24"),
+      pb.int(14, 1),
+    );
+    return writeModel(
+      "test",
+      17,
+      [node("MatMul", "dense", ["x", "K"], ["y"]), tensor],
+      [{ name: "x", type: TYPE.float, shape: ["batch", 3] }],
+      [{ name: "y", type: TYPE.float, shape: ["batch", 2] }],
+    );
+  };
+  const at = (bytes: Uint8Array) => {
+    writeFileSync(join(folder, "model.onnx"), bytes);
+    return loadModel(join(folder, "model.onnx"));
+  };
+  writeFileSync(join(folder, "weights.bin"), Buffer.concat([Buffer.alloc(8), Buffer.from(K[1].buffer)]));
+  const model = await at(outside("weights.bin"));
+  assert.equal(model.weights()["dense.kernel"].data, K[1]);
+  model.dispose();
+  await refuses(() => at(outside("weights.bin", "16")), FormatError, /bytes 16 to 40 of "weights.bin", which has 32/);
+  await refuses(
+    () => loadModel(outside("weights.bin")),
+    FormatError,
+    /in the file "weights.bin"; load the model by its path or URL/,
+  );
+  for (const path of ["../weights.bin", "/etc/passwd", "file:///etc/passwd", "a/../../b"])
+    await refuses(() => at(outside(path)), FormatError, /is not beside the model/);
+  rmSync(folder, { recursive: true });
+});
+
+test("numbers of protobuf: negative ones, and those of all lengths", () => {
+  for (const value of [
+    0,
+    1,
+    127,
+    128,
+    300,
+    2 ** 28 - 1,
+    2 ** 28,
+    2 ** 31,
+    2 ** 32,
+    2 ** 35 + 5,
+    2 ** 53 - 1,
+    -1,
+    -2,
+    -(2 ** 31),
+    -(2 ** 40),
+  ]) {
+    const [field] = [...pb.fields(pb.int(3, value), "test")];
+    assert.equal([field.number, field.value], [3, value]);
+  }
+});
+
+test("a file cut anywhere is refused", async () => {
+  const bytes = file([["GRU", ["x", "W", "R"], ["y"]]], GRU);
+  for (let n = 0; n < bytes.length; n += 7)
+    await refuses(() => loadModel(bytes.slice(0, n)), FormatError, /^loadModel\(\): /, `${n}`);
+});
+
+test.run();
