@@ -126,3 +126,21 @@ export async function fromPyTorch<M extends Model>(
   await fillFromTorch(source, model, options);
   return model;
 }
+
+/**
+ * Fills a model's weights from a file of Keras: `.weights.h5` of any version,
+ * and whole models, of which the weights alone are read.
+ *
+ * Layers are found as Keras finds them: in files with names by these, where
+ * all of the model's are there, and otherwise in order; in files of Keras 3
+ * by their class and which of it they are.
+ *
+ * @example await fromKeras("gru.weights.h5", await sequential([gru(64), dense(3)], { inputShape: [null, 8] }))
+ * @param source path, URL, bytes, Response, File or Blob
+ * @returns the model
+ * @throws FormatError naming what is missing, left over, or of another shape; then nothing has changed
+ */
+export async function fromKeras<Outputs>(source: ModelSource, model: Model<Outputs>): Promise<Model<Outputs>> {
+  const { fillFromKeras } = await import("./keras/weights.ts");
+  return fillFromKeras(source, model);
+}

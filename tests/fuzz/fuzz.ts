@@ -34,7 +34,8 @@ export async function fuzz(name: string, seed: number, runs: number, from = 0): 
       megabytes = Math.max(megabytes, message.megabytes);
     });
     if (end.why) failures.push(`input ${end.at}: ${end.why}`);
-    if (failures.length >= 20 || end.why === undefined) break;
+    // A process that does not get to its first input will not the next time either.
+    if (failures.length >= 20 || end.why === undefined || !end.began) break;
     at = end.at + 1;
   }
   if (megabytes > MOST_MEGABYTES) failures.push(`${megabytes} MiB of memory; the bound is ${MOST_MEGABYTES}`);
@@ -47,13 +48,14 @@ function runChild(
   from: number,
   to: number,
   heard: (message: Message) => void,
-): Promise<{ at: number; why?: string }> {
+): Promise<{ at: number; began: boolean; why?: string }> {
   const child = fork(fileURLToPath(new URL("child.ts", import.meta.url)), [name, seed, from, to].map(String), {
     execArgv: ["--import", "tsx", "--max-old-space-size=1024"],
     stdio: ["ignore", "ignore", "pipe", "ipc"],
   });
   return new Promise((resolve) => {
     let at = from;
+    let began = false;
     let done = false;
     let quiet = 0;
     let said = "";
@@ -63,14 +65,17 @@ function runChild(
     }, 1000);
     child.on("message", (message: Message) => {
       quiet = 0;
-      if ("at" in message) at = message.at;
+      if ("at" in message) {
+        at = message.at;
+        began = true;
+      }
       if ("done" in message) done = true;
       heard(message);
     });
     child.on("exit", (code, signal) => {
       clearInterval(watch);
       const why = quiet > PATIENCE ? `hangs for ${PATIENCE} s` : `process ended with ${signal ?? code}: ${said}`;
-      resolve({ at, why: done ? undefined : why });
+      resolve({ at, began, why: done ? undefined : why });
     });
   });
 }

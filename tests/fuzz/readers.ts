@@ -1,18 +1,7 @@
 import { readFileSync } from "node:fs";
 import { exportModel, fromPyTorch } from "../../host/formats/index.ts";
-import {
-  bidirectional,
-  dense,
-  dropout,
-  embedding,
-  gru,
-  type Layer,
-  layerNorm,
-  loadModel,
-  type Model,
-  masking,
-  sequential,
-} from "../../host/index.ts";
+import { bidirectional, dense, gru, loadModel, type Model, sequential } from "../../host/index.ts";
+import { KERAS_MODELS } from "../kit/keras-models.ts";
 
 /** A reader under attack. */
 export interface Reader {
@@ -25,31 +14,13 @@ export interface Reader {
 
 const fixture = (path: string) => new Uint8Array(readFileSync(new URL(`../fixtures/${path}`, import.meta.url)));
 
-/** Layers of all kinds. */
-const STACKS: readonly { readonly layers: readonly Layer[]; readonly inputShape: (number | null)[] }[] = [
-  {
-    layers: [gru(5, { returnSequences: true }), layerNorm(), dropout(0.2), gru(3), dense(2, { activation: "softmax" })],
-    inputShape: [null, 3],
-  },
-  {
-    layers: [embedding(9, 4, { maskZero: true }), gru(3, { resetAfter: false, goBackwards: true }), dense(2)],
-    inputShape: [6],
-  },
-  {
-    layers: [
-      masking({ maskValue: -1 }),
-      bidirectional(gru(2, { resetAfter: false, returnSequences: true, useBias: false })),
-      gru(2, { resetAfter: false }),
-    ],
-    inputShape: [4, 3],
-  },
-];
-
-async function exported(format: "keras" | "h5" | "onnx" | "tfjs", stacks = STACKS): Promise<Uint8Array[]> {
+/** Every model that the format can hold, or those of some names. */
+async function exported(format: "keras" | "h5" | "onnx" | "tfjs", names?: readonly string[]): Promise<Uint8Array[]> {
   const files: Uint8Array[] = [];
-  for (const [i, { layers, inputShape }] of stacks.entries()) {
-    const model = await sequential(layers, { inputShape, seed: i });
-    const made = await exportModel(model, format);
+  for (const { name, formats, make } of KERAS_MODELS) {
+    if (!(names?.includes(name) ?? formats.some((known) => known === format))) continue;
+    const model = await make();
+    const made = await exportModel(model as never, format);
     files.push(made instanceof Uint8Array ? made : joined(made));
     model.dispose();
   }
@@ -79,8 +50,8 @@ export const READERS: readonly Reader[] = [
     name: "gruvy",
     async seeds() {
       const files: Uint8Array[] = [];
-      for (const [i, { layers, inputShape }] of STACKS.entries()) {
-        const model = await sequential(layers, { inputShape, seed: i });
+      for (const { make } of KERAS_MODELS) {
+        const model = await make();
         files.push(model.toBytes(), model.toBytes({ precision: "float16" }));
         model.dispose();
       }
@@ -98,7 +69,7 @@ export const READERS: readonly Reader[] = [
     name: "onnx",
     async seeds() {
       const names = ["gru-1", "gru-2-bi-batch-first", "gru-3-nobias", "gru-packed", "classifier"];
-      const own = await exported("onnx", [STACKS[0]]);
+      const own = await exported("onnx", ["stack", "residual"]);
       return [...own, ...names.map((name) => fixture(`torch-files/${name}.onnx`))];
     },
     read: loadModel,
@@ -118,7 +89,7 @@ export const READERS: readonly Reader[] = [
   },
   {
     name: "tfjs",
-    seeds: () => exported("tfjs", STACKS.slice(1)),
+    seeds: () => exported("tfjs"),
     read(bytes) {
       const end = bytes.indexOf(0);
       const [json, weights] = end < 0 ? [bytes, new Uint8Array()] : [bytes.slice(0, end), bytes.slice(end + 1)];

@@ -24,6 +24,8 @@ export interface DescribedModel {
   }[];
   readonly layers: readonly DescribedLayer[];
   readonly outputs: readonly History[];
+  /** Of a tensor, with the batch. */
+  readonly shapeOf: (history: History) => readonly (number | null)[];
 }
 
 /**
@@ -36,33 +38,44 @@ export function describeModel(model: Model<unknown>, target: Target): DescribedM
   const flows = new Flows(graph, target);
   const weights = model.weights();
   const sequential = model.architecture.kind === "sequential" && graph.layers.every(({ type }) => !twoSided(type));
-  const layers = graph.layers
-    .filter(({ type }) => type !== "remask")
-    .map(({ type, name, config }): DescribedLayer => {
-      if (!Object.hasOwn(WRITERS, type))
-        throw new FormatError(
-          `${WHERE}: layer "${name}" (${type}): ${target.program} has no such layer; it takes ${Object.keys(WRITERS).join(", ")}`,
-        );
-      const written = WRITERS[type]({
-        name,
-        type,
-        config,
-        target,
-        sequential,
-        param: (own) => weights[`${name}.${own}`],
-      });
-      if (target.lacks.includes(written.className))
-        throw new FormatError(
-          `${WHERE}: layer "${name}" (${type}): ${target.program} has no ${written.className}; export to "keras" or "onnx"`,
-        );
-      return { ...written, name, calls: flows.callsOf(name) };
+  const layers = flows.order().map(({ type, name, config }): DescribedLayer => {
+    if (!Object.hasOwn(WRITERS, type))
+      throw new FormatError(
+        `${WHERE}: layer "${name}" (${type}): ${target.program} has no such layer; it takes ${Object.keys(WRITERS).join(", ")}`,
+      );
+    const written = WRITERS[type]({
+      name,
+      type,
+      config,
+      target,
+      sequential,
+      param: (own) => weights[`${name}.${own}`],
     });
+    if (target.lacks.includes(written.className))
+      throw new FormatError(
+        `${WHERE}: layer "${name}" (${type}): ${target.program} has no ${written.className}; export to "keras" or "onnx"`,
+      );
+    return { ...written, name, calls: flows.callsOf(name) };
+  });
   return {
     sequential,
     inputs: graph.inputs.map(({ name, shape, type }) => ({ name, shape, tokens: type === "tokens" })),
     layers,
     outputs: graph.outputs.map(({ from }) => flows.history(from)),
+    shapeOf: shapes(model, flows, graph),
   };
+}
+
+/** Shapes of all that flows, by where it comes from. */
+function shapes({ network }: Model<unknown>, flows: Flows, graph: GraphConfig): DescribedModel["shapeOf"] {
+  const known = new Map<string, (number | null)[]>();
+  for (const { name, shape } of graph.inputs) known.set(String([name, 0, 0]), [null, ...shape]);
+  network.nodes.forEach(({ built: { output, states = [] } }, i) => {
+    const { sequence, steps, features } = output;
+    known.set(String(flows.history(i)), [null, ...(sequence ? [steps] : []), features]);
+    for (const [k, { units }] of states.entries()) known.set(String(flows.history([i, k])), [null, units]);
+  });
+  return (history) => known.get(String(history))!;
 }
 
 /** Layers that attend: on one input in gruvy, which is two in Keras. */
@@ -116,6 +129,55 @@ class Flows {
     if (node < 0) return [this.graph.inputs[-1 - node].name, 0, 0];
     if (this.layer(node).type === "remask") return this.history(this.graph.nodes[node].inputs[0]);
     return [this.graph.nodes[node].layer, this.calls[node], state === undefined ? 0 : 1 + state];
+  }
+
+  /**
+   * The layers as Keras orders them, in which the groups of its files are
+   * counted: by the longest way to an output, the longest first, and where
+   * that is equal by when they are met on the way back from the outputs.
+   */
+  order(): GraphConfig["layers"][number][] {
+    const { nodes, outputs } = this.graph;
+    const readBy = (node: number) =>
+      [...nodes[node].inputs, ...(nodes[node].initialStates ?? [])]
+        .map((ref) => this.sourceOf(ref))
+        .filter((n) => n >= 0);
+    const met = new Map<string, number>();
+    const finished: number[] = [];
+    const seen = new Set<number>();
+    // A stack of its own: graphs may be deeper than calls may nest.
+    const stack = outputs.map(({ from }) => ({ node: this.sourceOf(from), done: false })).reverse();
+    while (stack.length > 0) {
+      const { node, done } = stack.pop()!;
+      if (done) finished.push(node);
+      if (done || node < 0 || seen.has(node)) continue;
+      seen.add(node);
+      const { layer } = nodes[node];
+      if (!met.has(layer)) met.set(layer, met.size);
+      stack.push(
+        { node, done: true },
+        ...readBy(node)
+          .map((read) => ({ node: read, done: false }))
+          .reverse(),
+      );
+    }
+    const depths = new Map<number, number>();
+    const depthOf = new Map<string, number>();
+    for (const node of finished.reverse()) {
+      const { layer } = nodes[node];
+      const depth = Math.max(depths.get(node) ?? 0, depthOf.get(layer) ?? 0);
+      depthOf.set(layer, depth);
+      for (const read of readBy(node)) depths.set(read, Math.max(depth + 1, depths.get(read) ?? 0));
+    }
+    return [...met.keys()]
+      .sort((a, b) => depthOf.get(b)! - depthOf.get(a)! || met.get(a)! - met.get(b)!)
+      .map((name) => this.types.get(name)!);
+  }
+
+  /** The node that a reference leads to, past remasks; below 0: an input. */
+  private sourceOf(ref: NodeRef): number {
+    const node = typeof ref === "number" ? ref : ref[0];
+    return node >= 0 && this.layer(node).type === "remask" ? this.sourceOf(this.graph.nodes[node].inputs[0]) : node;
   }
 
   callsOf(name: string): DescribedLayer["calls"] {

@@ -1,5 +1,5 @@
 import type { Tensor } from "../../core/tensor.ts";
-import type { Model } from "../../stacks/model.ts";
+import type { Architecture, Model } from "../../stacks/model.ts";
 import { type TreeNode, writeHdf5 } from "../hdf5/write.ts";
 import { writeZip } from "../zip.ts";
 import { isRecord, kerasDialect } from "./config.ts";
@@ -40,8 +40,12 @@ function serialized(module: string, className: string, config: object): Record<s
   return { module, class_name: className, config, registered_name: null };
 }
 
-function config3({ sequential, inputs, layers, outputs }: DescribedModel): object {
+function config3({ sequential, inputs, layers, outputs, shapeOf }: DescribedModel): object {
   const dtype = "float32";
+  const tensor3 = (history: History) => ({
+    class_name: "__keras_tensor__",
+    config: { shape: shapeOf(history), dtype, keras_history: history },
+  });
   const inputLayers = inputs.map(({ name, shape, tokens }) => ({
     ...serialized("keras.layers", "InputLayer", {
       batch_shape: [null, ...shape],
@@ -74,21 +78,18 @@ function config3({ sequential, inputs, layers, outputs }: DescribedModel): objec
         compile_config: null,
       }
     : {
-        ...serialized("keras", "Functional", {
+        ...serialized("keras.src.models.functional", "Functional", {
           ...about,
           input_layers: inputs.map(({ name }) => [name, 0, 0]),
           output_layers: outputs.length === 1 ? outputs[0] : outputs,
         }),
+        registered_name: "Functional",
         compile_config: null,
       };
 }
 
 /** Layers that take their inputs one by one rather than in a list. */
 const SEVERAL_ARGUMENTS = ["MultiHeadAttention"];
-
-function tensor3(history: History): object {
-  return { class_name: "__keras_tensor__", config: { dtype: "float32", keras_history: history } };
-}
 
 /** Initialisers, and layers in layers, are objects of their own. */
 function options3(config: Readonly<Record<string, unknown>>): Record<string, unknown> {
@@ -130,14 +131,21 @@ function nodeAt(root: MutableNode, path: string): MutableNode {
   return path.split("/").reduce((node, part) => (node.members[part] ??= { members: {} }) as MutableNode, root);
 }
 
+/** What Keras 3 cannot read as Keras 2 writes it: its own hard sigmoid, and calls whose arguments are tensors. */
+function needsKeras3({ kind, config }: Architecture): boolean {
+  const text = JSON.stringify(config);
+  const calls = kind === "graph" && text.includes('"initialStates"');
+  return calls || /"hardSigmoid"|"type":"(attention|multiHeadAttention)"/.test(text);
+}
+
 /**
  * A model as Keras's older `.h5`. It is written as Keras 2 writes, which
- * Keras 3 reads too; as Keras 3 where the model has Keras 3's hard sigmoid.
+ * Keras 3 reads too, wherever that says all there is.
  *
  * @throws FormatError for what Keras has not
  */
 export async function toH5(model: Model<unknown>): Promise<Uint8Array> {
-  const version = JSON.stringify(model.architecture.config).includes('"hardSigmoid"') ? KERAS3 : KERAS2;
+  const version = needsKeras3(model.architecture) ? KERAS3 : KERAS2;
   const described = describeModel(model, target(version));
   const groups: Record<string, TreeNode> = {};
   for (const { name, weights } of described.layers) {
@@ -151,7 +159,10 @@ export async function toH5(model: Model<unknown>): Promise<Uint8Array> {
   const about = { backend: "tensorflow", keras_version: version };
   const names = described.layers.map(({ name }) => name);
   return writeHdf5({
-    attributes: { ...about, model_config: JSON.stringify(config2(described)) },
+    attributes: {
+      ...about,
+      model_config: JSON.stringify(version === KERAS3 ? config3(described) : config2(described)),
+    },
     members: { model_weights: { attributes: { ...about, ...split("layer_names", names) }, members: groups } },
   });
 }

@@ -3,7 +3,7 @@ import { shown } from "../../core/options.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import type { Model } from "../../stacks/model.ts";
 import { type Dataset, type Group, type Item, openHdf5 } from "../hdf5/read.ts";
-import { readZip, unpack, unpackedLimit } from "../zip.ts";
+import { isZip, readZip, unpack, unpackedLimit } from "../zip.ts";
 import { buildModel } from "./build.ts";
 import { isRecord, type KerasModel, kerasDialect, parseJson } from "./config.ts";
 
@@ -90,6 +90,30 @@ function lines(item: Item, name: string): string[] | undefined {
 function versionOf(root: Group): string | undefined {
   const weights = root.get("model_weights");
   return attribute(root, "keras_version") ?? (weights && attribute(weights, "keras_version"));
+}
+
+/** The weights in a file, whole models and weights alone; `layers`: those that stand in it by their own names, in order. */
+export async function openWeights(
+  bytes: Uint8Array,
+  where: string,
+): Promise<{ weights: KerasModel["weights"]; layers?: readonly string[] }> {
+  const limit = unpackedLimit(bytes.length);
+  let file = bytes;
+  if (isZip(bytes)) {
+    const entry = readZip(bytes, where).get("model.weights.h5");
+    if (!entry) throw new FormatError(`${where}: a zip without model.weights.h5 is no Keras model`);
+    file = await unpack(entry, where, limit);
+  }
+  const root = openHdf5(file, where, limit);
+  const whole = root.get("model_weights");
+  const groups = whole?.kind === "group" ? whole : root;
+  const names = lines(groups, "layer_names");
+  if (!names) return { weights: structuredWeights(root) };
+  const filled = names.filter((name) => {
+    const group = groups.get(name);
+    return group && (lines(group, "weight_names") ?? []).length > 0;
+  });
+  return { weights: legacyWeights(groups), layers: filled };
 }
 
 /** Weights as `.h5` has them: by the name of the layer, those of inner models under that of the outermost. */

@@ -243,7 +243,7 @@ export class Reader {
 
   /** A name that gruvy takes, and that nothing else has. */
   private nameFor(name: string): string {
-    let base = name.replace(/[\s./\\]+/g, "_").slice(0, 150) || "layer";
+    let base = name.replace(/[\s./\\]+/g, "_").slice(0, 190) || "layer";
     if (base.startsWith("__")) base = `layer${base}`;
     let found = base;
     for (let i = 1; this.names.has(found); i++) found = `${base}_${i}`;

@@ -188,7 +188,7 @@ export const WRITERS: Readonly<Record<string, Writer>> = {
     const weights = learned ? weightsOf(source, "", [["scale", "scale"]]) : [];
     return {
       className: c.score === "additive" ? "AdditiveAttention" : "Attention",
-      config: { use_scale: learned, dropout: c.dropout, ...(c.score === "dot" && { score_mode: "dot" }) },
+      config: { use_scale: learned, dropout: c.dropout },
       // One factor has no axes.
       weights: weights.map((weight) =>
         c.score === "dot" ? { ...weight, tensor: { shape: [], data: weight.tensor.data } } : weight,
