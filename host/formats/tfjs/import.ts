@@ -40,7 +40,7 @@ export async function importTfjsFiles(files: ModelFiles): Promise<Model> {
   if ("modelTopology" in files)
     return importArtifacts(files, "weightData" in files ? joined(files.weightData) : new Uint8Array());
   const entries: [string, unknown][] = Array.isArray(files)
-    ? files.map((file) => [String((file as { name?: unknown } | null)?.name), file])
+    ? Array.from(files, (file: unknown) => [String((file as { name?: unknown } | null | undefined)?.name), file])
     : Object.entries(files);
   const named = new Map(entries);
   const read = async (name: string) => {
