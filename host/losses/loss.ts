@@ -63,6 +63,11 @@ export interface Objective {
 }
 
 /** The loss of a batch, or of many, from the sum over its rows and their divisor. */
-export function reduced({ config }: Loss, sum: number, divisor: number): number {
-  return config.reduction !== undefined && config.reduction !== "mean" ? sum : divisor > 0 ? sum / divisor : 0;
+export function reduced(loss: Loss, sum: number, divisor: number): number {
+  return isMean(loss) ? (divisor > 0 ? sum / divisor : 0) : sum;
+}
+
+/** The loss is a mean over what counts, rather than a sum. */
+export function isMean({ config }: Loss): boolean {
+  return config.reduction === undefined || config.reduction === "mean";
 }

@@ -21,6 +21,8 @@ export interface RunOptions {
   /** One for every output. */
   readonly outputGradients?: readonly Float32Array[];
   readonly initialState?: readonly Float32Array[];
+  /** The final states will be read. */
+  readonly keepStates?: boolean;
   /** The optimizer step, for dropout. */
   readonly step?: number;
 }
@@ -49,6 +51,7 @@ export function execute(network: Network, examples: Examples, rows: Int32Array, 
         backward: options.backward || undefined,
         stateGradient: options.stateGradient !== undefined || undefined,
         inputGradient: options.inputGradient || undefined,
+        keepStates: options.keepStates || undefined,
       },
     ),
   );

@@ -14,6 +14,7 @@ import { evaluate } from "../training/evaluate.ts";
 import { type FitData, type FitOptions, fit, type History, isBatchSource } from "../training/fit.ts";
 import { type GoalOptions, resolveGoals } from "../training/goals.ts";
 import { Trainer } from "../training/trainer.ts";
+import { checkTruncation } from "../training/truncate.ts";
 import { checkStates, execute, finalStates, type States } from "./execution.ts";
 import { checkOutputs, type Gradients, readGradients } from "./gradients.ts";
 import type { Network, Terminal } from "./network.ts";
@@ -34,6 +35,8 @@ export interface PredictOptions extends Pick<Extras, "lengths" | "mask"> {
 
 export interface EvaluateOptions extends Extras {
   batchSize?: number;
+  /** Run sequences in pieces of so many steps, hidden states carried; the scores are the same. Default: whole. */
+  truncatedSteps?: number;
   allowNonFinite?: boolean;
 }
 
@@ -230,11 +233,14 @@ export class Model<Outputs = Tensor> {
       options = y;
       y = undefined;
     }
-    checkOptions(where, options, ["lengths", "mask", "sampleWeight", "batchSize", "allowNonFinite"]);
+    checkOptions(where, options, ["lengths", "mask", "sampleWeight", "batchSize", "truncatedSteps", "allowNonFinite"]);
     const batchSize = integer(where, "batchSize", options.batchSize ?? 256, 1);
+    const truncatedSteps = checkTruncation(where, trainer, options.truncatedSteps);
     const door = this.door(true, options.allowNonFinite);
     return this.exclusively(where, () =>
-      evaluate(trainer, where, batches(where, door, x, y as Each<Targets> | undefined, extras(options), batchSize)),
+      evaluate(trainer, where, batches(where, door, x, y as Each<Targets> | undefined, extras(options), batchSize), {
+        truncatedSteps,
+      }),
     );
   }
 

@@ -30,6 +30,8 @@ export class Request {
       readonly stateGradient?: boolean;
       /** The gradients of the inputs are wanted. */
       readonly inputGradient?: boolean;
+      /** Final states are read when all is done; otherwise only those of stateful layers. */
+      readonly keepStates?: boolean;
       /** The outputs of all layers stay where they are until the end. */
       readonly keep?: boolean;
     } = {},
@@ -89,6 +91,12 @@ export function measure(network: Network, request: Request): number {
 /** Steps of every output for so many of every input: what the layers make of them. */
 export function outputSteps(network: Network, steps: readonly number[]): readonly number[] {
   return lay(network, new Request("predict", steps, 1), APART).outputs.map(({ value }) => value.rows);
+}
+
+/** What layers keep from step to step of a stream: hidden states, and whatever else they look back at. */
+export function streamStates(network: Network): readonly StatePlace[] {
+  const steps = network.inputs.map(() => 1);
+  return lay(network, new Request("stream", steps, 1), APART).states;
 }
 
 /**
@@ -213,7 +221,11 @@ function lay(network: Network, request: Request, bases: readonly number[]): Reco
   /** For every node the first one whose memory its output is in: a layer may pass its input through. */
   const holder: number[] = [];
   const needed = (i: number) =>
-    nodes[i].built.stateful || topology.outputs.some(({ source }) => source.node === i) ? Infinity : lastReader[i];
+    nodes[i].built.stateful ||
+    (options.keepStates && nodes[i].built.states) ||
+    topology.outputs.some(({ source }) => source.node === i)
+      ? Infinity
+      : lastReader[i];
   nodes.forEach(({ name, built, inputs: sources, params }, i) => {
     current = i;
     label = name;

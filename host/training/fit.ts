@@ -10,7 +10,9 @@ import type { Model } from "../stacks/model.ts";
 import { breathe } from "./breathe.ts";
 import { type Callback, type FitContext, type Logs, progress } from "./callbacks.ts";
 import { evaluate } from "./evaluate.ts";
+import { GradientSum } from "./gradient-sum.ts";
 import { Scores, type Trainer } from "./trainer.ts";
+import { checkTruncation, pieces, statesAfter } from "./truncate.ts";
 
 export type FitData = Each<TensorLike> | BatchSource;
 export { isBatchSource };
@@ -36,6 +38,14 @@ export interface FitOptions extends Extras {
   /** Weights by class number: multiply the sample weights, as Keras. */
   classWeight?: Readonly<Record<number, number>> | readonly number[];
   callbacks?: readonly Callback[];
+  /** Batches whose gradients are averaged for one optimizer step, as one large batch would have it. Default 1. */
+  accumulate?: number;
+  /**
+   * Truncated backpropagation through time, for sequences that are longer than memory: batches run in pieces of so many
+   * steps, an optimizer step each (or a part of one, with `accumulate`); hidden states are carried from piece to piece.
+   * Default: whole sequences.
+   */
+  truncatedSteps?: number;
   /** Stops between batches; `fit` rejects with the signal's reason, the model stays usable. */
   signal?: AbortSignal;
   /** 1 prints a line an epoch. Default 0. */
@@ -62,6 +72,8 @@ const OPTIONS = [
   "validationData",
   "validationSplit",
   "classWeight",
+  "accumulate",
+  "truncatedSteps",
   "callbacks",
   "signal",
   "verbose",
@@ -72,14 +84,27 @@ const OPTIONS = [
 ] as const;
 
 /** The training loop behind `model.fit`. A call that fails before its first step has changed nothing. */
-export async function fit(...args: Parameters<typeof run>): Promise<History> {
-  const [, trainer] = args;
+export async function fit(
+  model: Model<unknown>,
+  trainer: Trainer,
+  doorFor: (allowNonFinite?: boolean) => Door,
+  x: FitData,
+  y: Each<Targets> | undefined,
+  options: FitOptions,
+): Promise<History> {
   const unbegun = trainer.begin();
+  let sum: GradientSum | undefined;
+  const newSum = () => {
+    sum = new GradientSum(trainer.network);
+    return sum;
+  };
   try {
-    return await run(...args);
+    return await run(model, trainer, doorFor, x, y, options, newSum);
   } catch (error) {
     unbegun();
     throw error;
+  } finally {
+    sum?.release();
   }
 }
 
@@ -90,6 +115,7 @@ async function run(
   x: FitData,
   y: Each<Targets> | undefined,
   options: FitOptions,
+  newSum: () => GradientSum,
 ): Promise<History> {
   const where = "fit()";
   checkOptions(where, options, OPTIONS);
@@ -99,6 +125,8 @@ async function run(
   const shuffle = options.shuffle ?? true;
   if (typeof shuffle !== "number") flag(where, "shuffle", shuffle);
   else integer(where, "shuffle", shuffle, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
+  const runs = integer(where, "accumulate", options.accumulate ?? 1, 1);
+  const truncatedSteps = checkTruncation(where, trainer, options.truncatedSteps);
   const split = real(where, "validationSplit", options.validationSplit ?? 0, "[0, 1)");
   const { signal, verbose = 0, classWeight } = options;
   if (verbose !== 0 && verbose !== 1)
@@ -130,7 +158,7 @@ async function run(
   let order = examples && Int32Array.from({ length: examples.count }, (_, i) => i);
   if (options.validationData !== undefined) {
     if (split > 0) throw new OptionError(`${where}: give "validationData" or "validationSplit", not both`);
-    validation = validator(trainer, door, options.validationData, Math.max(batchSize, 256), signal);
+    validation = validator(trainer, door, options.validationData, Math.max(batchSize, 256), { signal, truncatedSteps });
   } else if (split > 0 && examples && order) {
     const kept = examples.count - Math.max(1, Math.floor(examples.count * split));
     if (kept < 1)
@@ -140,7 +168,8 @@ async function run(
     // As they were given: class weights are for training.
     const all = examples;
     trainer.network.checkBatches(where, held.length, Math.max(batchSize, 256));
-    validation = () => evaluate(trainer, where, slices(all, Math.max(batchSize, 256), held), signal);
+    validation = () =>
+      evaluate(trainer, where, slices(all, Math.max(batchSize, 256), held), { signal, truncatedSteps });
   }
   examples &&= weighted(examples);
   if (order) trainer.network.checkBatches(where, order.length, batchSize);
@@ -161,6 +190,7 @@ async function run(
   trainer.resume(callbacks, initialEpoch > 0);
   const seed = typeof shuffle === "number" ? shuffle : model.network.seed;
   const pause = breathe();
+  const sum = runs > 1 ? newSum() : undefined;
   for (const callback of callbacks) await callback.onTrainBegin?.(context);
   let goBack = trainer.snapshot();
   for (let epoch = initialEpoch + 1; epoch <= epochs && history.stopped === undefined; epoch++) {
@@ -176,15 +206,32 @@ async function run(
       signal?.throwIfAborted();
       batch++;
       const own = examples ? given : weighted(given);
-      const { recording, loss, gradientNorm } = orBack(goBack, () =>
-        trainer.step(own, rows, { where: `epoch ${epoch}, step ${batch}` }),
-      );
-      // Finite weights may still have blown up: they are good once a step from them has found finite numbers.
-      if (batch === 1) goBack = begun;
-      scores.add(recording, own, rows);
-      for (const callback of callbacks) await callback.onBatchEnd?.(batch, { loss, gradientNorm }, context);
+      const told = { loss: 0, gradientNorm: 0 };
+      let steps = 0;
+      let initialState: Float32Array[] | undefined;
+      for (const piece of pieces(where, { examples: own, rows }, truncatedSteps)) {
+        if (steps) {
+          await pause();
+          signal?.throwIfAborted();
+        }
+        const at = `epoch ${epoch}, step ${batch}`;
+        const { recording, loss, gradientNorm } = orBack(goBack, () =>
+          trainer.step(piece.examples, piece.rows, { where: at, initialState, sum, runs }),
+        );
+        if (truncatedSteps) initialState = statesAfter(trainer.network, recording);
+        // Finite weights may still have blown up: they are good once a step from them has found finite numbers.
+        if (batch === 1) goBack = begun;
+        scores.add(recording, piece.examples, piece.rows);
+        const length = piece.examples.inputs[0].steps;
+        steps += length;
+        told.loss += (loss - told.loss) * (length / steps);
+        told.gradientNorm = gradientNorm;
+      }
+      for (const callback of callbacks) await callback.onBatchEnd?.(batch, told, context);
       await pause();
     }
+    // Less than was to be added up is a step, too: the epoch ends with weights that have seen all of it.
+    if (sum?.runs) trainer.flush(sum);
     if (batch === 0)
       throw new ShapeError(
         `${where}: the source gave no batches in epoch ${epoch}${epoch > initialEpoch + 1 ? "; give a function that returns a fresh iterable each epoch" : ""}`,
@@ -222,7 +269,7 @@ function validator(
   door: Door,
   data: ValidationData,
   batchSize: number,
-  signal?: AbortSignal,
+  run: { signal?: AbortSignal; truncatedSteps?: number },
 ): () => Promise<Record<string, number>> {
   const where = "fit(): validationData";
   if (typeof data !== "function" && (typeof data !== "object" || data === null))
@@ -234,7 +281,7 @@ function validator(
       : (data as { x: Each<TensorLike>; y: Each<Targets> } & Extras);
     const examples = checkExamples(where, door, { ...extras, x, y });
     trainer.network.checkBatches(where, examples.count, batchSize);
-    return () => evaluate(trainer, where, slices(examples, batchSize), signal);
+    return () => evaluate(trainer, where, slices(examples, batchSize), run);
   }
-  return () => evaluate(trainer, where, sourced(where, door, data), signal);
+  return () => evaluate(trainer, where, sourced(where, door, data), run);
 }

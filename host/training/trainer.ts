@@ -4,7 +4,7 @@ import { StateError } from "../core/errors.ts";
 import { gather } from "../core/rows.ts";
 import { count, type Tensor } from "../core/tensor.ts";
 import type { Json } from "../layers/layer.ts";
-import { reduced } from "../losses/loss.ts";
+import { isMean, reduced } from "../losses/loss.ts";
 import type { MetricState } from "../metrics/metric.ts";
 import { type Optimizer, SETTINGS, type Spans } from "../optimizers/optimizer.ts";
 import { afterEpoch, findPlateau, type PlateauState, plateauState, scheduleRate } from "../optimizers/schedules.ts";
@@ -13,6 +13,7 @@ import type { Network } from "../stacks/network.ts";
 import type { OutputPlace, Recording } from "../stacks/recording.ts";
 import type { Callback } from "./callbacks.ts";
 import type { Goal } from "./goals.ts";
+import type { GradientSum } from "./gradient-sum.ts";
 
 /** Where training is; with the parameters and the moments, all there is to resume. */
 export interface Progress {
@@ -148,6 +149,20 @@ function predictions(
   return { yTrue, yPred, weights };
 }
 
+export interface StepOptions {
+  initialState?: readonly Float32Array[];
+  where?: string;
+  /** Where gradients are added up; every `runs` runs there is an update. */
+  sum?: GradientSum;
+  runs?: number;
+}
+
+export interface Step {
+  recording: Recording;
+  loss: number;
+  gradientNorm: number;
+}
+
 /** Parameters, gradients and moments of a network in training, and the rule that moves them. */
 export class Trainer {
   progress: Progress = { step: 0, epoch: 0 };
@@ -200,34 +215,63 @@ export class Trainer {
   /**
    * Forward, backward, clip, update.
    *
+   * @returns the loss, and the norm of the gradient before clipping: the run's own, or where an update was made the sum's
    * @throws StateError where the loss or a gradient is not finite; then nothing has been updated
    */
-  step(
-    examples: Examples,
-    rows: Int32Array,
-    options: { initialState?: readonly Float32Array[]; allowNonFinite?: boolean; where?: string } = {},
-  ): { recording: Recording; loss: number; gradientNorm: number } {
+  step(examples: Examples, rows: Int32Array, options: StepOptions = {}): Step {
     const { network } = this;
-    const { core, arena } = network.engine;
+    const { sum, runs = 1 } = options;
     const recording = execute(network, examples, rows, {
       mode: "train",
       objectives: this.goals,
       backward: true,
       initialState: options.initialState,
-      step: this.progress.step,
+      // Runs that share an update drop other numbers.
+      step: this.progress.step * runs + (sum?.runs ?? 0),
     });
     const value = this.loss(recording);
-    const gradientNorm = this.norm();
+    let gradientNorm = this.norm();
     if (value === Infinity && Number.isFinite(gradientNorm)) this.refuseInfinite(recording, rows, options.where);
     if (!(Number.isFinite(value) && Number.isFinite(gradientNorm))) {
       network.resetStates(); // stateful layers would go on from numbers that are not finite
       throw diverged(options.where, this.culprit(recording, value));
     }
-    this.clip(gradientNorm);
-    this.optimizer.update(core, arena, this.spans, this.rate, this.progress.step + 1);
-    network.paramsChanged();
-    this.progress.step++;
+    if (!sum) this.update(gradientNorm);
+    else {
+      sum.add(this.weight(recording));
+      if (sum.runs === runs) gradientNorm = this.flush(sum);
+    }
     return { recording, loss: value, gradientNorm };
+  }
+
+  /** An update with what has been added up. @returns the norm of the gradient before clipping */
+  flush(sum: GradientSum): number {
+    sum.take(this.averages);
+    const norm = this.norm();
+    this.update(norm);
+    return norm;
+  }
+
+  private update(norm: number): void {
+    const { core, arena } = this.network.engine;
+    this.clip(norm);
+    this.optimizer.update(core, arena, this.spans, this.rate, this.progress.step + 1);
+    this.network.paramsChanged();
+    this.progress.step++;
+  }
+
+  /**
+   * What the gradient of a run counts in the mean of several: the divisor of its loss; samples, where several losses
+   * have divisors of their own.
+   */
+  private weight(recording: Recording): number {
+    const trained = recording.outputs.filter((_, i) => this.goals[i]);
+    if (!this.averages) return 1;
+    return trained.length > 1 ? recording.request.B : this.network.engine.arena.f64[(trained[0].loss >>> 3) + 1];
+  }
+
+  private get averages(): boolean {
+    return this.goals.some((goal) => goal && isMean(goal.loss));
   }
 
   /** @throws StateError where an update has left parameters that are not finite */
@@ -237,8 +281,12 @@ export class Trainer {
   }
 
   /** Forward and loss only. */
-  test(examples: Examples, rows: Int32Array): Recording {
-    return execute(this.network, examples, rows, { mode: "predict", objectives: this.goals });
+  test(
+    examples: Examples,
+    rows: Int32Array,
+    options: { initialState?: readonly Float32Array[]; keepStates?: boolean } = {},
+  ): Recording {
+    return execute(this.network, examples, rows, { mode: "predict", objectives: this.goals, ...options });
   }
 
   private norm(): number {
