@@ -3,7 +3,8 @@ import { shown } from "../../core/options.ts";
 import { remask } from "../../layers/remask.ts";
 import { type Config, type Dialect, isRecord, type Place } from "./config.ts";
 import { type Inbound, readInbound, readTerminals } from "./inbound.ts";
-import { LAYERS, type Piece } from "./layers.ts";
+import { LAYERS } from "./layers.ts";
+import type { Piece } from "./piece.ts";
 
 const WHERE = "loadModel()";
 

@@ -26,6 +26,7 @@ import {
   minGru,
   multiHeadAttention,
   pooling1d,
+  remask,
   reverse,
   sequential,
   smoothL1,
@@ -345,6 +346,8 @@ test("gradients of every other layer", async () => {
   const sequence = gru(4, { returnSequences: true });
   const backwards = gru(3, { goBackwards: true, returnSequences: true });
   await check("reverse", { ...base, layers: [sequence, reverse(), gru(3)] });
+  await check("remask", { ...base, layers: [backwards, remask("reversed"), gru(3), dense(2)] });
+  await check("no mask", { ...base, layers: [sequence, remask("none"), dense(2)] });
   await check("reverse, sequence", { ...base, layers: [backwards, reverse(), dense(2)] });
   await check("masking", { ...base, layers: [masking(), sequence, gru(3)] });
   await check("masking, sequence", { ...base, layers: [masking(), sequence, gru(3, { returnSequences: true })] });

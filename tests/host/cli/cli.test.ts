@@ -1,0 +1,104 @@
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { dense, gru, loadModel, sequential } from "../../../host/index.ts";
+import { sameTensors } from "../../kit/models.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "gruvy-cli-"));
+test.after(() => rmSync(folder, { recursive: true }));
+
+/** Runs a command in the folder. */
+function gruvy(...args: string[]) {
+  const main = fileURLToPath(new URL("../../../host/cli/main.ts", import.meta.url));
+  const tsx = import.meta.resolve("tsx");
+  const { status, stdout, stderr } = spawnSync(process.execPath, ["--import", tsx, main, ...args], {
+    cwd: folder,
+    encoding: "utf8",
+  });
+  return { code: status, stdout, stderr };
+}
+
+const model = await sequential([gru(4, { resetAfter: false }), dense(2)], { inputShape: [null, 3], seed: 1 });
+await model.save(join(folder, "model.safetensors"));
+
+test("convert: every format, by the output's name or by --to, and back", async () => {
+  for (const output of ["a.keras", "b.h5", "web/model.json", "c.onnx"]) {
+    const { code, stdout, stderr } = gruvy("convert", "model.safetensors", output);
+    assert.is(code, 0, stderr);
+    assert.match(stdout, new RegExp(`^${output}: \\d+ bytes\n`));
+    const { code: back, stderr: error } = gruvy("convert", output, "again.safetensors");
+    assert.is(back, 0, error);
+    const again = await loadModel(join(folder, "again.safetensors"));
+    const data = (weights: object) => Object.values(weights).map(({ data }) => data);
+    if (output !== "c.onnx") sameTensors(again.weights(), model.weights(), output);
+    else assert.equal(data(again.weights()), data(model.weights()), output);
+    again.dispose();
+  }
+  assert.ok(existsSync(join(folder, "web", "weights.bin")));
+  assert.is(gruvy("convert", "model.safetensors", "half.safetensors", "--precision", "float16").code, 0);
+  assert.ok(
+    readFileSync(join(folder, "half.safetensors")).length < readFileSync(join(folder, "model.safetensors")).length,
+  );
+  assert.is(gruvy("convert", "model.safetensors", "file", "--to", "keras").code, 0);
+});
+
+test("inspect: architecture, shapes, parameters, size and hashes, the same weights by the same hash", () => {
+  const text = gruvy("inspect", "a.keras");
+  assert.is(text.code, 0, text.stderr);
+  assert.match(text.stdout, /^a\.keras: Keras \.keras, \d+ bytes, sha256 [0-9a-f]{64}\n/);
+  assert.match(text.stdout, /input \[any, any, 3\], output \[any, 2\]/);
+  assert.match(text.stdout, /gru\.recurrentKernel {2}f32 {2}\[4, 12\]/);
+  const [keras, own] = ["a.keras", "model.safetensors"].map((file) => {
+    const { code, stdout } = gruvy("inspect", file, "--json");
+    assert.is(code, 0);
+    return JSON.parse(stdout);
+  });
+  assert.is(keras.parameters, 106);
+  assert.is(keras.weightsSha256, own.weightsSha256);
+  assert.is(own.format, "gruvy safetensors");
+  assert.is.not(keras.sha256, own.sha256);
+});
+
+test("errors go to standard error, with exit code 1 for a file and 2 for a command", () => {
+  writeFileSync(join(folder, "bad.h5"), "\x89HDF\r\n\x1a\n and no more", "latin1");
+  const failures: [number, RegExp, ...string[]][] = [
+    [1, /^gruvy: FormatError: loadModel\(\): .*HDF5/, "inspect", "bad.h5"],
+    [1, /^gruvy: ENOENT/, "convert", "missing.h5", "x.keras"],
+    [1, /no format known here/, "inspect", "text.txt"],
+    [2, /^gruvy: unknown command "transmute"/, "transmute", "a"],
+    [2, /missing required args/, "convert", "model.safetensors"],
+    [2, /nknown option `--fast`/, "inspect", "a.keras", "--fast"],
+    [2, /"out\.xyz" does not say what to write; add --to/, "convert", "model.safetensors", "out.xyz"],
+    [2, /--to "tensorflow": expected one of gruvy, keras/, "convert", "model.safetensors", "x", "--to", "tensorflow"],
+    [2, /--precision "int4"/, "convert", "model.safetensors", "x.safetensors", "--precision", "int4"],
+  ];
+  writeFileSync(join(folder, "text.txt"), "nothing of a model");
+  for (const [expected, message, ...args] of failures) {
+    const { code, stdout, stderr } = gruvy(...args);
+    assert.is(code, expected, `${args.join(" ")}: ${stderr}`);
+    assert.match(stderr, message);
+    assert.is(stdout, "", args.join(" "));
+    assert.not.match(stderr, /\n {4}at /);
+  }
+});
+
+test("--help and --version", () => {
+  for (const [args, expected] of [
+    [["--help"], /convert <input> <output>[\s\S]*inspect <file>/],
+    [["convert", "--help"], /--to <format>[\s\S]*--precision <type>/],
+    [["--version"], /^gruvy\/\d+\.\d+\.\d+/],
+  ] as const) {
+    const { code, stdout } = gruvy(...args);
+    assert.is(code, 0);
+    assert.match(stdout, expected);
+  }
+  const none = gruvy();
+  assert.is(none.code, 2);
+  assert.match(none.stdout, /Usage/);
+});
+
+test.run();
