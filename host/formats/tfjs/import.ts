@@ -39,8 +39,9 @@ export function importTfjs({ bytes, place }: SourceFile): Promise<Model> {
 export async function importTfjsFiles(files: ModelFiles): Promise<Model> {
   if ("modelTopology" in files)
     return importArtifacts(files, "weightData" in files ? joined(files.weightData) : new Uint8Array());
+  // By values, which passes over holes, however many.
   const entries: [string, unknown][] = Array.isArray(files)
-    ? Array.from(files, (file: unknown) => [String((file as { name?: unknown } | null | undefined)?.name), file])
+    ? Object.values(files).map((file: unknown) => [String((file as { name?: unknown } | null | undefined)?.name), file])
     : Object.entries(files);
   const named = new Map(entries);
   const read = async (name: string) => {
