@@ -31,7 +31,7 @@ export const RECIPE = {
   units: 128,
   batchSize: 32,
   batches: 50,
-  epochs: 200,
+  epochs: 250,
   learningRate: 1e-2,
   goal: 3e-4,
   held: 1000,

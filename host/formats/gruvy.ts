@@ -286,7 +286,7 @@ export function buildGraph(config: GraphConfig, layers: readonly Layer[], weight
   const calls: GraphNode[][] = [];
   const at = (ref: unknown): GraphNode => {
     const [node, state] = Array.isArray(ref) ? ref : [ref];
-    const found = node < 0 ? inputs[-1 - node] : calls[node]?.[0];
+    const found = !Number.isInteger(node) ? undefined : node < 0 ? inputs[-1 - node] : calls[node]?.[0];
     if (!found) throw damaged(`a node that reads ${shown(ref)}, which is not before it`);
     if (state === undefined) return found;
     if (!whole(state)) throw damaged(`a state ${shown(state)}`);
@@ -303,7 +303,9 @@ export function buildGraph(config: GraphConfig, layers: readonly Layer[], weight
     calls.push([call(read(from), options)].flat());
   }
   const outputs = list(config.outputs, "outputs").map(({ name, from }) => [name, at(from)]);
-  if (!["one", "list", "record"].includes(config.form)) throw damaged("no form of outputs");
+  if (new Set(outputs.map(([name]) => name)).size < outputs.length) throw damaged("two outputs of one name");
+  if (!["one", "list", "record"].includes(config.form) || (config.form === "one" && outputs.length > 1))
+    throw damaged("outputs of no known form");
   return assembleGraph({ inputs, outputs: Object.fromEntries(outputs), seed: config.seed }, weights, config.form);
 }
 

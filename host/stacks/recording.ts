@@ -160,7 +160,10 @@ function lay(network: Network, request: Request, bases: readonly number[]): Reco
   const at = ({ node, state }: Source) =>
     node < 0 ? inputs[-1 - node].value : state === undefined ? values[node] : finals[node][state];
   const sourcesOf = (i: number) => [...nodes[i].inputs, ...(nodes[i].initialStates ?? [])];
-  const lastReader = nodes.map((_, i) => nodes.findLastIndex((_, j) => sourcesOf(j).some(({ node }) => node === i)));
+  const lastReader = nodes.map(() => -1);
+  nodes.forEach((_, i) => {
+    for (const { node } of sourcesOf(i)) if (node >= 0) lastReader[node] = i;
+  });
 
   let current = 0;
   let label = "";
@@ -220,12 +223,13 @@ function lay(network: Network, request: Request, bases: readonly number[]): Reco
   const takenBy: number[][] = [];
   /** For every node the first one whose memory its output is in: a layer may pass its input through. */
   const holder: number[] = [];
-  const needed = (i: number) =>
-    nodes[i].built.stateful ||
-    (options.keepStates && nodes[i].built.states) ||
-    topology.outputs.some(({ source }) => source.node === i)
-      ? Infinity
-      : lastReader[i];
+  /** For these, the last reader of anything that is in their memory. */
+  const until: number[] = [];
+  const given = new Set(topology.outputs.map(({ source }) => source.node));
+  const needed = (i: number) => {
+    const { stateful, states } = nodes[i].built;
+    return given.has(i) || stateful || (options.keepStates && states) ? Infinity : lastReader[i];
+  };
   nodes.forEach(({ name, built, inputs: sources, params }, i) => {
     current = i;
     label = name;
@@ -239,11 +243,12 @@ function lay(network: Network, request: Request, bases: readonly number[]): Reco
       for (const own of [value, ...finals[i]]) wanted.add(own);
     const through = read.find((source) => source.node >= 0 && at(source).address === value.address);
     holder.push(through ? holder[through.node] : i);
+    until.push(-1);
+    until[holder[i]] = Math.max(until[holder[i]], needed(i));
     endTurn();
     if (!backward && !options.keep)
       for (const j of new Set(read.filter(({ node }) => node >= 0).map(({ node }) => holder[node])))
-        if (takenBy[j].length && holder.every((held, n) => held !== j || needed(n) <= i))
-          for (const address of takenBy[j].splice(0)) saved.give(address);
+        if (until[j] <= i) for (const address of takenBy[j].splice(0)) saved.give(address);
   });
 
   // The losses, or given gradients, at the outputs.

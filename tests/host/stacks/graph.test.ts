@@ -10,6 +10,7 @@ import {
   dense,
   dropout,
   embedding,
+  FormatError,
   type GraphNode,
   graph,
   gru,
@@ -347,6 +348,74 @@ test("a graph is saved and loaded, shared layers once, with its training state",
   sameTensors(await bytes.predict(x), await small.predict(x), "int8");
   close((await small.predict(x)).last.data, (await model.predict(x)).last.data, 0.05, "int8 against float");
   for (const each of [model, again, small, bytes]) each.dispose();
+  assert.is(arena.taken, taken);
+});
+
+test("damaged graphs in files are refused, and leave no memory behind", async () => {
+  const { taken } = arena;
+  const model = await twoByTwo();
+  const bytes = model.toBytes();
+  model.dispose();
+  const length = Number(new DataView(bytes.buffer).getBigUint64(0, true));
+  const text = new TextDecoder().decode(bytes.subarray(8, 8 + length));
+  const damage = (change: (config: Record<string, never>) => void): Uint8Array => {
+    const json = JSON.parse(text);
+    const header = JSON.parse(json.__metadata__.gruvy);
+    change(header.architecture.config);
+    json.__metadata__.gruvy = JSON.stringify(header);
+    const head = new TextEncoder().encode(JSON.stringify(json).padEnd(8 * Math.ceil(text.length / 8 + 16)));
+    const out = new Uint8Array(8 + head.length + bytes.length - 8 - length);
+    new DataView(out.buffer).setBigUint64(0, BigInt(head.length), true);
+    out.set(head, 8);
+    out.set(bytes.subarray(8 + length), 8 + head.length);
+    return out;
+  };
+  type Config = { nodes: Record<string, unknown>[]; outputs: { name: string; from: unknown }[] } & Record<
+    string,
+    unknown
+  >;
+  const again = await loadModel(damage(() => {}));
+  again.dispose();
+  const refs: unknown[] = [
+    9,
+    0.5,
+    -3,
+    -1.5,
+    null,
+    "0",
+    "length",
+    "__proto__",
+    {},
+    [],
+    [0, 7],
+    [0, -1],
+    [0, "0"],
+    [[0]],
+  ];
+  const changes: ((config: Config) => void)[] = [
+    ...refs.flatMap((ref) => [
+      (c: Config) => void (c.nodes[1].inputs = [ref]),
+      (c: Config) => void (c.outputs[0].from = ref),
+      (c: Config) => void (c.nodes[0].initialStates = [ref]),
+    ]),
+    // A node cannot read itself, or one that comes after it: there are no cycles.
+    (c) => void (c.nodes[2].inputs = [2, 0]),
+    (c) => void (c.nodes[0].inputs = [3]),
+    ...["nodes", "layers", "inputs", "outputs", "form"].flatMap((part) =>
+      [undefined, null, [], {}, "record", [null], [[]], [{}]]
+        .filter((value) => part !== "form" || value !== "record")
+        .map((value) => (c: Config) => void ((c as Record<string, unknown>)[part] = value)),
+    ),
+    (c) => void (c.form = "one"),
+    (c) => void (c.nodes[0].layer = "constructor"),
+    (c) => void (c.nodes[0].layer = "dense"),
+    (c) => void (c.nodes[0].inputs = []),
+    (c) => void (c.outputs[0].name = "__proto__"),
+    (c) => void (c.outputs[0].name = c.outputs[1].name),
+    (c) => void (c.seed = -1),
+  ];
+  for (const [i, change] of changes.entries())
+    await refuses(() => loadModel(damage(change as never)), FormatError, /./, `change ${i}: ${change}`);
   assert.is(arena.taken, taken);
 });
 
