@@ -49,9 +49,10 @@ export function convertGru(c: Config, { name, where, dialect, className }: Site)
 function gruParams(stored: readonly Tensor[]): Record<string, Tensor> {
   if (stored.length === 9) return { ...fromKeras1Gru(stored) };
   const [kernel, recurrentKernel, bias] = stored;
-  const square = recurrentKernel?.shape.length === 2 && kernel?.shape.length === 2;
+  const matrices = recurrentKernel?.shape.length === 2 && kernel?.shape.length === 2;
+  const units = matrices ? recurrentKernel.shape[0] : 0;
   // Only CuDNNGRU has both biases in one row, and it goes with matrices of its own kind.
-  if (square && bias?.shape.length === 1 && bias.shape[0] === 6 * recurrentKernel.shape[0])
+  if (units > 0 && bias?.shape.length === 1 && bias.shape[0] === 6 * units)
     return { ...fromCudnnGru(kernel, recurrentKernel, bias) };
   return inOrder("kernel", "recurrentKernel", "bias")(stored);
 }

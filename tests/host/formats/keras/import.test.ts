@@ -121,6 +121,12 @@ test("CuDNNGRU: matrices that are stored as their transposes, both biases in a r
     for (let h = 0; h < 4; h++) assert.is(weights.recurrentKernel.data[i * 12 + h], recurrent.data[h * 12 + i]);
 });
 
+test("a CuDNNGRU of no units is refused, and nothing waits for it", async () => {
+  const none = (shape: number[]): Tensor => ({ shape, data: new Float32Array(shape.reduce((a, b) => a * b, 1)) });
+  const file = h5([gruLayer({}, "CuDNNGRU")], { gru_1: [kernel, none([0, 12]), none([0])] }, "2.2.4");
+  await refuses(() => loadModel(file), FormatError, /"recurrentKernel": expected \[4, 12\], got \[0, 12\]/);
+});
+
 test("what only training knows does not stop a load", async () => {
   const strange = {
     kernel_constraint: { class_name: "MyConstraint", config: {} },
