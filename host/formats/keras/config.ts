@@ -56,6 +56,15 @@ export interface KerasModel {
   readonly weights: (place: Place) => Promise<Tensor[]>;
 }
 
+/** The class of a layer as Keras writes it in the groups of a `.keras` file: "TimeDistributed" as time_distributed. */
+export function snakeCase(className: string): string {
+  return className
+    .replace(/\W+/g, "")
+    .replace(/(.)([A-Z][a-z]+)/g, "$1_$2")
+    .replace(/([a-z])([A-Z])/g, "$1_$2")
+    .toLowerCase();
+}
+
 /** Levels of JSON: those who read it recur. */
 const DEEPEST = 256;
 

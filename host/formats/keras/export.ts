@@ -2,9 +2,8 @@ import type { Tensor } from "../../core/tensor.ts";
 import type { Architecture, Model } from "../../stacks/model.ts";
 import { type TreeNode, writeHdf5 } from "../hdf5/write.ts";
 import { writeZip } from "../zip.ts";
-import { isRecord, kerasDialect } from "./config.ts";
+import { isRecord, kerasDialect, snakeCase } from "./config.ts";
 import { type DescribedModel, describeModel, type History } from "./describe.ts";
-import { snakeCase } from "./topology.ts";
 import type { Target } from "./write.ts";
 
 /** Versions that we write as. */

@@ -1,7 +1,7 @@
 import { FormatError } from "../../core/errors.ts";
 import { shown } from "../../core/options.ts";
 import { remask } from "../../layers/remask.ts";
-import { type Config, type Dialect, isRecord, type Place } from "./config.ts";
+import { type Config, type Dialect, isRecord, type Place, snakeCase } from "./config.ts";
 import { type Inbound, readInbound, readTerminals } from "./inbound.ts";
 import { LAYERS } from "./layers.ts";
 import type { Piece } from "./piece.ts";
@@ -52,15 +52,6 @@ interface Described {
   readonly whole: unknown;
   readonly inbound: unknown;
   readonly group: string;
-}
-
-/** The class of a layer as Keras writes it in the groups of a `.keras` file: "TimeDistributed" as time_distributed. */
-export function snakeCase(className: string): string {
-  return className
-    .replace(/\W+/g, "")
-    .replace(/(.)([A-Z][a-z]+)/g, "$1_$2")
-    .replace(/([a-z])([A-Z])/g, "$1_$2")
-    .toLowerCase();
 }
 
 const MODELS = ["Sequential", "Functional", "Model"];

@@ -3,11 +3,10 @@ import { shown } from "../../core/options.ts";
 import type { TensorLike } from "../../core/tensor.ts";
 import { Model } from "../../stacks/model.ts";
 import { type ModelSource, readSource } from "../source.ts";
-import { isRecord, kerasDialect } from "./config.ts";
+import { isRecord, kerasDialect, snakeCase } from "./config.ts";
 import { describeModel } from "./describe.ts";
 import { openWeights } from "./import.ts";
 import { LAYERS } from "./layers.ts";
-import { snakeCase } from "./topology.ts";
 
 /** `fromKeras` of host/formats/import.ts, in a chunk of its own. */
 export async function fillFromKeras<Outputs>(source: ModelSource, model: Model<Outputs>): Promise<Model<Outputs>> {
