@@ -5,6 +5,7 @@ import { getEngine } from "../core/wasm.ts";
 import { callable, GraphNode, type WithStates } from "../layers/callable.ts";
 import { layerFromConfig } from "../layers/index.ts";
 import type { Json, Layer, Param } from "../layers/layer.ts";
+import { checkName } from "../layers/name.ts";
 import type { Metric } from "../metrics/metric.ts";
 import { resolveMetric } from "../metrics/resolve.ts";
 import { assembleGraph, type GraphConfig, type InputOptions, input } from "../stacks/graph.ts";
@@ -302,11 +303,15 @@ export function buildGraph(config: GraphConfig, layers: readonly Layer[], weight
     const options = initialStates === undefined ? {} : { initialState: read(initialStates) };
     calls.push([call(read(from), options)].flat());
   }
-  const outputs = list(config.outputs, "outputs").map(({ name, from }) => [name, at(from)]);
-  if (new Set(outputs.map(([name]) => name)).size < outputs.length) throw damaged("two outputs of one name");
+  const outputs = list(config.outputs, "outputs").map(({ name, from }) => ({
+    name: checkName("loadModel(): output", name),
+    node: at(from),
+  }));
   if (!["one", "list", "record"].includes(config.form) || (config.form === "one" && outputs.length > 1))
     throw damaged("outputs of no known form");
-  return assembleGraph({ inputs, outputs: Object.fromEntries(outputs), seed: config.seed }, weights, config.form);
+  const { form, seed } = config;
+  const nodes = outputs.map(({ node }) => node);
+  return assembleGraph({ inputs, outputs: nodes, seed }, weights, { form, names: outputs.map(({ name }) => name) });
 }
 
 /** A parameter's numbers: dense, or as int8 with a scale a column. */

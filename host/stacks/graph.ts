@@ -91,7 +91,7 @@ export type NodeRef = number | readonly [node: number, state: number];
 export async function assembleGraph(
   options: GraphOptions<Nodes>,
   weights: Weights = {},
-  form: OutputForm = formOf(options?.outputs),
+  saved?: { readonly form: OutputForm; readonly names: readonly (string | undefined)[] },
 ): Promise<Model<unknown>> {
   const where = "graph()";
   checkOptions(where, options, ["inputs", "outputs", "seed", "weightsOf"]);
@@ -144,11 +144,12 @@ export async function assembleGraph(
       ...(use > 1 && { shares: firstCall.get(layer) }),
     };
   });
-  const ends = outputs.map(({ name, node }) => {
+  const form = saved?.form ?? formOf(options.outputs);
+  const ends = outputs.map(({ name, node }, i) => {
     const source = sourceOf(node);
     if (source.node < 0) throw new OptionError(`${where}: an output must come from a layer, got an input`);
     const own = nodes[source.node].name + (source.state === undefined ? "" : `_state${source.state || ""}`);
-    return { name: name ?? own, source };
+    return { name: saved?.names[i] ?? name ?? own, source };
   });
   checkUnique(where, "outputs", ends);
   const read = new Set(

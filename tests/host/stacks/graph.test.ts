@@ -351,6 +351,15 @@ test("a graph is saved and loaded, shared layers once, with its training state",
   assert.is(arena.taken, taken);
 });
 
+test("outputs keep their order in a file, whatever they are called", async () => {
+  const x = input([3]);
+  const model = await graph({ inputs: x, outputs: [dense(2, { name: "7" })(x), dense(1, { name: "3" })(x)] });
+  const again = await loadModel<Tensor[]>(model.toBytes());
+  const data = randomTensor([2, 3], 1);
+  assert.equal(await again.predict(data), await model.predict(data));
+  for (const each of [model, again]) each.dispose();
+});
+
 test("damaged graphs in files are refused, and leave no memory behind", async () => {
   const { taken } = arena;
   const model = await twoByTwo();
