@@ -23,6 +23,8 @@ const CLASSES = SYMBOLS + 2;
 /**
  * `wait` is T. Sequences grow to their full length: one symbol more, and a longer wait, whenever an epoch has lost less
  * than `known` nats a symbol. Training ends when the loss on validation sequences is below `goal`.
+ *
+ * Seed 1: 3.8e-4, 99.5 % of the sequences without a mistake; full length from epoch 38 on. Seven minutes of one core.
  */
 export const RECIPE = {
   wait: 50,
