@@ -2,6 +2,7 @@ import { additiveBackward, additiveScores, unpackPanels } from "./additive";
 import { dropout } from "./dropout";
 import { gemm, gemmTransposed, gemmTransposedScratch } from "./gemm";
 import { expNonPositive } from "./math";
+import { counts } from "./mask";
 import { workOf } from "./memory";
 import { packPanels } from "./pack";
 import { bytes, clearFrom, madd, pad8, sumLanes } from "./simd";
@@ -158,13 +159,13 @@ export function attentionBackward(
 /** One sample's key mask as lanes, all ones where a key counts; zeros from Tk on. */
 function keysThatCount(valid: usize, mask: usize, b: i32, B: i32, Tk: i32): void {
   for (let j = 0, end = pad8(Tk); j < end; j++)
-    store<i32>(valid + bytes(j), j < Tk && (!mask || load<i32>(mask + bytes(j * B + b))) ? -1 : 0);
+    store<i32>(valid + bytes(j), j < Tk && counts(mask, j * B + b) ? -1 : 0);
 }
 
 /** How many of the first n keys query i may see; masks may take some of them away. */
 // @ts-ignore: decorator
 @inline function ownKeys(mask: usize, b: i32, B: i32, i: i32, n: i32, flags: i32): i32 {
-  if (mask && load<i32>(mask + bytes(i * B + b)) == 0) return 0;
+  if (!counts(mask, i * B + b)) return 0;
   return flags & CAUSAL ? min(n, i + 1) : n;
 }
 

@@ -1,5 +1,6 @@
 import { gemm, gemmTransposed, gemmTransposedScratch, WORK } from "./gemm";
-import { gemmInt8 } from "./int8";
+import { INT8, product } from "./int8";
+import { counts } from "./mask";
 import { workOf } from "./memory";
 import { packPanels } from "./pack";
 import { bytes, pad8 } from "./simd";
@@ -127,13 +128,7 @@ export function conv1dForward(
   y: usize, x: usize, packed: usize, mask: usize, scratch: usize, T: i32, B: i32, I: i32, N: i32,
   taps: i32, stride: i32, dilation: i32, pad: i32, xStep: i32, xRow: i32, from: i32, to: i32, thread: i32,
 ): void {
-  const Np = pad8(N), width = pad8(taps * I), block = blockRows(width);
-  scratch += bytes(thread * conv1dScratch(I, taps));
-  for (let row = from; row < to; row += block) {
-    const count = min(block, to - row);
-    layWindows(scratch, x, mask, 0, row, count, T, B, I, taps, stride, -pad, dilation, 1, xStep, xRow);
-    gemm(y + bytes(row * Np), scratch, packed + bytes(Np), packed, count, Np, taps * I, Np, width, 0, workOf(thread));
-  }
+  forward(y, x, packed, mask, scratch, T, B, I, N, taps, stride, dilation, pad, xStep, xRow, 0, 0, from, to, thread);
 }
 
 /** conv1dForward with weights in int8, from densePackInt8. @param range |x| of the largest level; 0: the largest of each window */
@@ -141,12 +136,19 @@ export function conv1dForwardInt8(
   y: usize, x: usize, packed: usize, mask: usize, scratch: usize, T: i32, B: i32, I: i32, N: i32,
   taps: i32, stride: i32, dilation: i32, pad: i32, xStep: i32, xRow: i32, range: f32, from: i32, to: i32, thread: i32,
 ): void {
+  forward(y, x, packed, mask, scratch, T, B, I, N, taps, stride, dilation, pad, xStep, xRow, INT8, range, from, to, thread);
+}
+
+function forward(
+  y: usize, x: usize, packed: usize, mask: usize, scratch: usize, T: i32, B: i32, I: i32, N: i32,
+  taps: i32, stride: i32, dilation: i32, pad: i32, xStep: i32, xRow: i32, flags: i32, range: f32, from: i32, to: i32, thread: i32,
+): void {
   const Np = pad8(N), width = pad8(taps * I), block = blockRows(width);
   scratch += bytes(thread * conv1dScratch(I, taps));
   for (let row = from; row < to; row += block) {
     const count = min(block, to - row);
     layWindows(scratch, x, mask, 0, row, count, T, B, I, taps, stride, -pad, dilation, 1, xStep, xRow);
-    gemmInt8(y + bytes(row * Np), scratch, packed + bytes(Np), packed, count, Np, taps * I, Np, width, 0, range, workOf(thread));
+    product(y + bytes(row * Np), scratch, packed + bytes(Np), packed, count, Np, taps * I, Np, width, 0, flags, range, workOf(thread));
   }
 }
 
@@ -161,7 +163,7 @@ export function pushFrames(windows: usize, x: usize, mask: usize, B: i32, length
   const kept = bytes((length - 1) * n), frame = bytes(n);
   for (let b = 0; b < B; b++) {
     memory.copy(windows, windows + frame, kept);
-    if (!mask || load<i32>(mask + bytes(b))) memory.copy(windows + kept, x, frame);
+    if (counts(mask, b)) memory.copy(windows + kept, x, frame);
     else memory.fill(windows + kept, 0, frame);
     windows += bytes(stride); x += bytes(pad8(n));
   }

@@ -1,5 +1,6 @@
 import { bytes, clearFrom, lastLanes, lastVector, sumLanes } from "./simd";
-import { counts, countValid, reciprocal, rowWeight } from "./losses";
+import { counts } from "./mask";
+import { countValid, reciprocal, rowWeight } from "./losses";
 import { expNonPositive, log } from "./math";
 import { rowMax } from "./softmax";
 

@@ -1,5 +1,5 @@
 import { bytes, clearFrom, lastLanes, lastVector, pad8, sumLanes } from "./simd";
-import { counts } from "./losses";
+import { counts } from "./mask";
 import { expExponent, expMantissa, expNonPositive, expWhole, log } from "./math";
 import { rowMax } from "./softmax";
 import { baseOf, mantissaOf, NEVER, put, term } from "./wide";

@@ -2,12 +2,13 @@ import { activate, activateBackward } from "./activations";
 import { addTo } from "./elementwise";
 import { gemm, gemmTransposedScratch } from "./gemm";
 import { normaliseInput, normaliseState, normBackward, normStride, packGamma, packedGammaSize } from "./gru-layer-norm";
-import { int8Pack, int8PanelBytes } from "./int8";
+import { INT8, int8Pack, int8PanelBytes, product } from "./int8";
 import { tanh } from "./math";
+import { counts } from "./mask";
 import { workOf } from "./memory";
 import { addRows, packPanels, packRow } from "./pack";
 import {
-  ACCUMULATE, blend, chunkSteps, emit, FORM, gateGradients, IN_PLACE, INT8, LAST, product, productOverSteps, receive, REPEAT,
+  ACCUMULATE, blend, chunkSteps, emit, FORM, gateGradients, IN_PLACE, LAST, productOverSteps, receive, REPEAT,
   REVERSE, sigmoids, slot,
 } from "./recurrent";
 import { addProduct, multiply, zoneout, zoneoutBackward } from "./recurrent-dropout";
@@ -244,7 +245,7 @@ function forward(
       }
       for (let i = 0; i < rows; i++) {
         const gi = g + bytes(i * G), hi = hIn + bytes(i * Hp), ho = hOut + bytes(i * Hp);
-        if (valid && load<i32>(valid + bytes(i)) == 0) {
+        if (!counts(valid, i)) {
           if (hi != ho) memory.copy(ho, hi, bytes(Hp));
           continue;
         }
@@ -389,7 +390,7 @@ export function gruBackward(
     if (dyStep || (valid && flags & REPEAT)) receive(dh, carry, dyStep, valid, rows, Hp, flags);
     for (let i = 0; i < rows; i++) {
       const gi = g + bytes(i * G), row = bytes(i * Hp), hi = hIn + row, di = dh + row, out = outs + 3 * row;
-      if (valid && load<i32>(valid + bytes(i)) == 0) {
+      if (!counts(valid, i)) {
         memory.fill(gi, 0, bytes(4 * Hp));
         if (norm) memory.fill(gi + kept, 0, bytes(6 * Hp));
         if (zone) memory.fill(past + row, 0, bytes(Hp));
@@ -406,7 +407,7 @@ export function gruBackward(
       if (dropped) memory.fill(own, 0, bytes(rows * Hp));
       gemm(u, g + bytes(3 * Hp), Rt, 0, rows, Hp, Hp, Hp, G, 0, work);
       for (let i = 0; i < rows; i++)
-        if (!valid || load<i32>(valid + bytes(i)))
+        if (counts(valid, i))
           resetBeforeBackward(g + bytes(i * G), hProduct + bytes(i * Hp), into + bytes(i * Hp), u + bytes(i * Hp), outs + bytes(3 * i * Hp), Hp, activations);
       gemm(into, g + bytes(Hp), RzrT, into, rows, Hp, 2 * Hp, Hp, G, Hp, work);
     } else gemm(into, g + ofR, Rt, dropped ? 0 : dh, rows, Hp, 3 * Hp, Hp, G, Hp, work);

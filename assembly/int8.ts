@@ -1,4 +1,4 @@
-import { packRows4 } from "./gemm";
+import { gemm, packRows4 } from "./gemm";
 import { lastLanes, lastVector, at, broadcast, bytes, madd, pad8 } from "./simd";
 
 /**
@@ -318,4 +318,19 @@ function tiles(
     }
     c += 32; s += sStep;
   }
+}
+
+// ---------------------------------------------------------------- either product
+
+/** Of flags: weights are int8. */
+// @ts-ignore: decorator
+@inline export const INT8: i32 = 128;
+
+/** c = start + a · b in float32, or with INT8 in int8. */
+export function product(
+  c: usize, a: usize, b: usize, start: usize, m: i32, n: i32, k: i32, cStride: i32, aStride: i32, startStride: i32,
+  flags: i32, range: f32, work: usize,
+): void {
+  if (flags & INT8) gemmInt8(c, a, b, start, m, n, k, cStride, aStride, startStride, range, work);
+  else gemm(c, a, b, start, m, n, k, cStride, aStride, startStride, work);
 }

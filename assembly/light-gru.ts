@@ -1,11 +1,12 @@
 import { activate, activateBackward } from "./activations";
 import { addTo } from "./elementwise";
 import { gemm, gemmTransposedScratch } from "./gemm";
-import { int8Pack, int8PanelBytes } from "./int8";
+import { INT8, int8Pack, int8PanelBytes, product } from "./int8";
+import { counts } from "./mask";
 import { workOf } from "./memory";
 import { packPanels, packRow } from "./pack";
 import {
-  ACCUMULATE, blend, chunkSteps, emit, FORM, gateGradients, IN_PLACE, INT8, LAST, product, productOverSteps, receive, REPEAT,
+  ACCUMULATE, blend, chunkSteps, emit, FORM, gateGradients, IN_PLACE, LAST, productOverSteps, receive, REPEAT,
   REVERSE, sigmoids, slot,
 } from "./recurrent";
 import { bytes, pad8 } from "./simd";
@@ -165,7 +166,7 @@ function forward(
       } else if (!(flags & INPUT_ONLY)) product(g, hIn, R, g, rows, 2 * Hp, H, G, Hp, G, flags, 0, work);
       for (let i = 0; i < rows; i++) {
         const gi = g + bytes(i * G), hi = hIn + bytes(i * Hp), ho = hOut + bytes(i * Hp);
-        if (valid && load<i32>(valid + bytes(i)) == 0) {
+        if (!counts(valid, i)) {
           if (hi != ho) memory.copy(ho, hi, bytes(Hp));
           continue;
         }
@@ -234,13 +235,13 @@ export function lightGruBackward(
     if (dyStep || (valid && flags & REPEAT)) receive(dh, carry, dyStep, valid, rows, Hp, flags);
     for (let i = 0; i < rows; i++) {
       const gi = g + bytes(i * G);
-      if (valid && load<i32>(valid + bytes(i)) == 0) memory.fill(gi, 0, bytes(2 * Hp));
+      if (!counts(valid, i)) memory.fill(gi, 0, bytes(2 * Hp));
       else rowBackward(gi, hIn + bytes(i * Hp), dh + bytes(i * Hp), outs + bytes(2 * i * Hp), G, Hp, activation, flags);
     }
     if (flags & FORGET) {
       gemm(u, g + bytes(Hp), RnT, 0, rows, Hp, Hp, Hp, G, 0, work);
       for (let i = 0; i < rows; i++)
-        if (!valid || load<i32>(valid + bytes(i)))
+        if (counts(valid, i))
           forgetBackward(g + bytes(i * G), hIn + bytes(i * Hp), dh + bytes(i * Hp), u + bytes(i * Hp), outs + bytes(2 * i * Hp), Hp);
       gemm(dh, g, Rt, dh, rows, Hp, Hp, Hp, G, Hp, work);
     } else if (!(flags & INPUT_ONLY)) gemm(dh, g, Rt, dh, rows, Hp, 2 * Hp, Hp, G, Hp, work);

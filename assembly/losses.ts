@@ -1,3 +1,4 @@
+import { counts } from "./mask";
 import { bytes, clearFrom, lastLanes, lastVector, sumLanes } from "./simd";
 
 /**
@@ -16,11 +17,6 @@ import { bytes, clearFrom, lastLanes, lastVector, sumLanes } from "./simd";
  *           alone; 0: none
  *   mean    1: D as the kernel says; 0: D is 1
  */
-
-// @ts-ignore: decorator
-@inline export function counts(valid: usize, i: i32): bool {
-  return valid == 0 || load<i32>(valid + bytes(i)) != 0;
-}
 
 /** Weight of row i. */
 // @ts-ignore: decorator

@@ -5,6 +5,10 @@ import { bytes } from "./simd";
  * too, or 0.
  */
 
+/** Whether row i counts; all do without a mask. */
+// @ts-ignore: decorator
+@inline export function counts(mask: usize, i: i32): bool { return mask == 0 || load<i32>(mask + bytes(i)) != 0; }
+
 /**
  * A step counts when any of its features differs from `value`; the others
  * become zeros (Keras Masking).

@@ -1,3 +1,4 @@
+import { counts } from "./mask";
 import { bytes, pad8 } from "./simd";
 
 /**
@@ -14,12 +15,6 @@ import { bytes, pad8 } from "./simd";
 /** The largest; otherwise the mean. */
 const MAX: i32 = 0;
 
-/** Whether step u of sample b counts. */
-// @ts-ignore: decorator
-@inline function counts(mask: usize, u: i32, B: i32, b: i32): bool {
-  return !mask || load<i32>(mask + bytes(u * B + b)) != 0;
-}
-
 /**
  * @param y     f32[S, B, n]
  * @param index i32[S, B, n], the step that the largest comes from, the first of equals, −1 for none; or 0
@@ -34,7 +29,7 @@ export function pooling1d(
     for (let b = 0; b < B; b++) {
       let found = 0;
       for (let u = max(0, first); u < end; u++) {
-        if (!counts(mask, u, B, b)) continue;
+        if (!counts(mask, u * B + b)) continue;
         const from = x + <usize>(u * B + b) * row;
         if (found++ == 0) {
           memory.copy(y, from, row);
@@ -89,9 +84,9 @@ export function pooling1dBackward(
         index += row;
       } else {
         let found = 0;
-        for (let u = begin; u < end; u++) if (counts(mask, u, B, b)) found++;
+        for (let u = begin; u < end; u++) if (counts(mask, u * B + b)) found++;
         for (let u = begin; u < end; u++) {
-          if (!counts(mask, u, B, b)) continue;
+          if (!counts(mask, u * B + b)) continue;
           for (let j: usize = 0, to = dx + <usize>(u * B + b) * row; j < row; j += 16)
             v128.store(to + j, f32x4.add(v128.load(to + j), f32x4.div(v128.load(dy + j), f32x4.splat(<f32>found))));
         }

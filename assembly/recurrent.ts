@@ -1,6 +1,7 @@
 import { addTo } from "./elementwise";
-import { gemm, gemmTransposed } from "./gemm";
-import { gemmInt8 } from "./int8";
+import { gemmTransposed } from "./gemm";
+import { product } from "./int8";
+import { counts } from "./mask";
 import { sigmoid } from "./math";
 import { at, bytes, madd, pad8 } from "./simd";
 
@@ -35,10 +36,7 @@ import { at, bytes, madd, pad8 } from "./simd";
 /** dx is added to. */
 // @ts-ignore: decorator
 @inline export const ACCUMULATE: i32 = 64;
-/** Weights are int8 (the forward pass of quantised models sets it). */
-// @ts-ignore: decorator
-@inline export const INT8: i32 = 128;
-
+// 128 is INT8 (int8.ts), which the forward pass of quantised models sets.
 /** Rows of the input product at a time: what it writes is still in the L2 cache when the recurrence reads it. */
 const CHUNK_ROWS: i32 = 64;
 
@@ -48,17 +46,8 @@ const CHUNK_ROWS: i32 = 64;
 
 // ---------------------------------------------------------------- products
 
-/** c = start + a · b in float32, or with INT8 in int8. */
-export function product(
-  c: usize, a: usize, b: usize, start: usize, m: i32, n: i32, k: i32, cStride: i32, aStride: i32, startStride: i32,
-  flags: i32, range: f32, work: usize,
-): void {
-  if (flags & INT8) gemmInt8(c, a, b, start, m, n, k, cStride, aStride, startStride, range, work);
-  else gemm(c, a, b, start, m, n, k, cStride, aStride, startStride, work);
-}
-
 /**
- * The same for `rows` neighbouring rows of the batch at each of `steps` steps:
+ * `product` (int8.ts) for `rows` neighbouring rows of the batch at each of `steps` steps:
  * one product where they are the whole batch, else one a step or one a row,
  * whichever is fewer. No sum depends on which.
  *
@@ -139,7 +128,7 @@ export function emit(y: usize, h: usize, valid: usize, order: i32, t: i32, B: i3
   const last = y + bytes((slot(order - 1, flags & REVERSE ? t + 1 : t - 1, flags) * B + from) * Hp);
   for (let i = 0; i < rows; i++) {
     const to = own + bytes(i * Hp), repeated = last + bytes(i * Hp);
-    if (!valid || load<i32>(valid + bytes(i))) memory.copy(to, h + bytes(i * Hp), bytes(Hp));
+    if (counts(valid, i)) memory.copy(to, h + bytes(i * Hp), bytes(Hp));
     else if (flags & REPEAT && order > 0) {
       if (to != repeated) memory.copy(to, repeated, bytes(Hp));
     } else memory.fill(to, 0, bytes(Hp));
@@ -153,7 +142,7 @@ export function emit(y: usize, h: usize, valid: usize, order: i32, t: i32, B: i3
  */
 export function receive(dh: usize, carry: usize, dy: usize, valid: usize, rows: i32, Hp: i32, flags: i32): void {
   for (let i = 0; i < rows; i++) {
-    if (!valid || load<i32>(valid + bytes(i))) {
+    if (counts(valid, i)) {
       if (dy) addTo(dh, dy, Hp);
       if (valid && flags & REPEAT) {
         addTo(dh, carry, Hp);
