@@ -109,7 +109,8 @@ function sharing(wasm: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
         const kind = wasm[at++];
         if (kind === 0) leb();
         else if (kind === 2) {
-          const twin = wasm.slice();
+          // Not by slice(), which for a Buffer is a view.
+          const twin = new Uint8Array(wasm);
           twin[at] = 3; // has a maximum, is shared
           return twin;
         } else break;

@@ -1,5 +1,5 @@
 import { FormatError, GruvyError, OptionError, StateError } from "../core/errors.ts";
-import { checkOptions, flag, oneOf, shown } from "../core/options.ts";
+import { checkOptions, flag, isRecord, oneOf, shown } from "../core/options.ts";
 import { shapeText, type Tensor } from "../core/tensor.ts";
 import { getEngine } from "../core/wasm.ts";
 import { callable, GraphNode, type WithStates } from "../layers/callable.ts";
@@ -172,15 +172,16 @@ export async function loadModel<Outputs = Tensor>(source: ModelSource | ModelFil
     );
   const header = parseHeader(text);
   const quantization = header.quantization && (await checkQuantization(header.quantization));
+  const int8: ({ param: Param } & ReturnType<typeof readQuantized>)[] = [];
   const model = await build(header.architecture, {
     quantization,
-    given: (param) => readWeights(param, tensors).values,
+    given: (param) => {
+      if (param.type === "f32") return floats(param.name, tensors.get(param.name), param.shape).data;
+      int8.push({ param, ...readQuantized(param, tensors) });
+    },
   });
   try {
-    for (const param of model.network.params) {
-      const { quantized } = readWeights(param, tensors);
-      if (quantized) model.network.writeQuantized(param, quantized.data, quantized.scales);
-    }
+    for (const { param, data, scales } of int8) model.network.writeQuantized(param, data, scales);
     if (header.compile) compile(model, header);
     if (header.training && header.quantization)
       throw new FormatError("loadModel(): the training state of a quantised model, which cannot train");
@@ -191,10 +192,6 @@ export async function loadModel<Outputs = Tensor>(source: ModelSource | ModelFil
     if (error instanceof FormatError || !(error instanceof GruvyError)) throw error;
     throw new FormatError(`loadModel(): ${error.message}`);
   }
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** Levels of JSON that a header may have: those who read it recur. */
@@ -314,13 +311,12 @@ export function buildGraph(config: GraphConfig, layers: readonly Layer[], weight
   return assembleGraph({ inputs, outputs: nodes, seed }, weights, { form, names: outputs.map(({ name }) => name) });
 }
 
-/** A parameter's numbers: dense, or as int8 with a scale a column. */
-function readWeights({ name, shape, type }: Param, tensors: ReadonlyMap<string, StoredTensor>) {
-  if (type === "f32") return { values: floats(name, tensors.get(name), shape).data };
+/** The numbers of an int8 parameter, and their scales, one a column. */
+function readQuantized({ name, shape }: Param, tensors: ReadonlyMap<string, StoredTensor>) {
   const { data, dtype } = ofShape(name, tensors.get(name), shape);
   if (!(data instanceof Int8Array)) throw new FormatError(`loadModel(): "${name}": expected I8, got ${dtype}`);
   const scales = floats(`${name}.scale`, tensors.get(`${name}.scale`), [shape.at(-1)!]);
-  return { quantized: { data, scales: scales.data } };
+  return { data, scales: scales.data };
 }
 
 function ofShape(name: string, tensor: StoredTensor | undefined, shape: readonly number[]): StoredTensor {

@@ -1,5 +1,5 @@
 import { FormatError } from "../core/errors.ts";
-import { shown } from "../core/options.ts";
+import { isRecord, shown } from "../core/options.ts";
 import { shapeText } from "../core/tensor.ts";
 import { fromBfloat, fromHalf } from "./half.ts";
 
@@ -169,18 +169,14 @@ function told(value: unknown): string {
   return typeof value === "object" && value !== null ? "an object" : shown(value);
 }
 
-function isObject(value: unknown): value is object {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 function readMetadata(header: object, where: string): Map<string, string> {
   const metadata: unknown = Object.hasOwn(header, METADATA) ? Reflect.get(header, METADATA) : {};
-  if (!isObject(metadata))
+  if (!isRecord(metadata))
     throw new FormatError(`${where}: "${METADATA}": expected an object of strings, got ${told(metadata)}`);
   for (const [key, value] of Object.entries(metadata))
     if (typeof value !== "string")
       throw new FormatError(`${where}: "${METADATA}": ${shown(key)}: expected a string, got ${told(value)}`);
-  return new Map(Object.entries(metadata));
+  return new Map(Object.entries(metadata) as [string, string][]);
 }
 
 /** A whole number that a double holds exactly. */
@@ -190,7 +186,7 @@ function isCount(value: unknown): value is number {
 
 function readEntry(name: string, value: unknown, available: number, where: string): Entry {
   const tensor = `${where}: ${shown(name)}`;
-  if (!isObject(value)) throw new FormatError(`${tensor}: expected { dtype, shape, data_offsets }, got ${told(value)}`);
+  if (!isRecord(value)) throw new FormatError(`${tensor}: expected { dtype, shape, data_offsets }, got ${told(value)}`);
   const { dtype, shape, data_offsets: offsets } = value as Record<string, unknown>;
   if (typeof dtype !== "string" || !Object.hasOwn(dtypes, dtype))
     throw new FormatError(`${tensor}: expected a dtype of ${Object.keys(dtypes).join(", ")}, got ${told(dtype)}`);

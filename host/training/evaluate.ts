@@ -1,7 +1,8 @@
 import type { Batch } from "../batches/source.ts";
 import { ShapeError } from "../core/errors.ts";
 import { breathe } from "./breathe.ts";
-import { Scores, type Trainer } from "./trainer.ts";
+import { Scores } from "./scores.ts";
+import type { Trainer } from "./trainer.ts";
 import { pieces, statesAfter } from "./truncate.ts";
 
 /**

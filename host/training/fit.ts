@@ -11,7 +11,8 @@ import { breathe } from "./breathe.ts";
 import { type Callback, type FitContext, type Logs, progress } from "./callbacks.ts";
 import { evaluate } from "./evaluate.ts";
 import { GradientSum } from "./gradient-sum.ts";
-import { Scores, type Trainer } from "./trainer.ts";
+import { Scores } from "./scores.ts";
+import type { Trainer } from "./trainer.ts";
 import { checkTruncation, pieces, statesAfter } from "./truncate.ts";
 
 export type FitData = Each<TensorLike> | BatchSource;
@@ -83,15 +84,19 @@ const OPTIONS = [
   "sampleWeight",
 ] as const;
 
-/** The training loop behind `model.fit`. A call that fails before its first step has changed nothing. */
-export async function fit(
+/** What `model.fit` was called with, and what it is called on. */
+type Call = [
   model: Model<unknown>,
   trainer: Trainer,
   doorFor: (allowNonFinite?: boolean) => Door,
   x: FitData,
   y: Each<Targets> | undefined,
   options: FitOptions,
-): Promise<History> {
+];
+
+/** The training loop behind `model.fit`. A call that fails before its first step has changed nothing. */
+export async function fit(...call: Call): Promise<History> {
+  const [, trainer] = call;
   const unbegun = trainer.begin();
   let sum: GradientSum | undefined;
   const newSum = () => {
@@ -99,7 +104,7 @@ export async function fit(
     return sum;
   };
   try {
-    return await run(model, trainer, doorFor, x, y, options, newSum);
+    return await run(newSum, ...call);
   } catch (error) {
     unbegun();
     throw error;
@@ -108,15 +113,8 @@ export async function fit(
   }
 }
 
-async function run(
-  model: Model<unknown>,
-  trainer: Trainer,
-  doorFor: (allowNonFinite?: boolean) => Door,
-  x: FitData,
-  y: Each<Targets> | undefined,
-  options: FitOptions,
-  newSum: () => GradientSum,
-): Promise<History> {
+async function run(newSum: () => GradientSum, ...call: Call): Promise<History> {
+  const [model, trainer, doorFor, x, y, options] = call;
   const where = "fit()";
   checkOptions(where, options, OPTIONS);
   const epochs = integer(where, "epochs", options.epochs ?? 1, 0);

@@ -1,5 +1,5 @@
 import { FormatError } from "../../core/errors.ts";
-import { shown } from "../../core/options.ts";
+import { isRecord, shown } from "../../core/options.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import type { ActivationName } from "../../layers/activations.ts";
 import { type Initializer, initializerConfig } from "../../layers/initializers.ts";
@@ -7,10 +7,6 @@ import type { Json } from "../../layers/layer.ts";
 
 /** Options of a Keras layer or model, as JSON has them. */
 export type Config = Readonly<Record<string, unknown>>;
-
-export function isRecord(value: unknown): value is Config {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
 
 /** What differs between the programs that write Keras models. */
 export interface Dialect {

@@ -1,8 +1,9 @@
+import { isRecord } from "../../core/options.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import type { Architecture, Model } from "../../stacks/model.ts";
 import { type TreeNode, writeHdf5 } from "../hdf5/write.ts";
 import { writeZip } from "../zip.ts";
-import { isRecord, kerasDialect, snakeCase } from "./config.ts";
+import { kerasDialect, snakeCase } from "./config.ts";
 import { type DescribedModel, describeModel, type History } from "./describe.ts";
 import type { Target } from "./write.ts";
 

@@ -1,11 +1,11 @@
 import { FormatError } from "../../core/errors.ts";
-import { shown } from "../../core/options.ts";
+import { isRecord, shown } from "../../core/options.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import type { Model } from "../../stacks/model.ts";
 import { type Dataset, type Group, type Item, openHdf5 } from "../hdf5/read.ts";
 import { isZip, readZip, unpack, unpackedLimit } from "../zip.ts";
 import { buildModel } from "./build.ts";
-import { isRecord, type KerasModel, kerasDialect, parseJson } from "./config.ts";
+import { type KerasModel, kerasDialect, parseJson } from "./config.ts";
 
 /**
  * Keras's files. `.h5`, of all versions: attributes with the model as JSON,

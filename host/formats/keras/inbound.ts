@@ -1,6 +1,6 @@
 import { FormatError } from "../../core/errors.ts";
-import { shown } from "../../core/options.ts";
-import { type Config, isRecord } from "./config.ts";
+import { isRecord, shown } from "../../core/options.ts";
+import type { Config } from "./config.ts";
 
 /** Where a tensor of a functional model comes from: the n-th call of a layer, and which of its results. */
 export interface History {

@@ -1,5 +1,5 @@
 import { FormatError } from "../../core/errors.ts";
-import { shown } from "../../core/options.ts";
+import { isRecord, shown } from "../../core/options.ts";
 import { activation } from "../../layers/activation.ts";
 import type { Activation } from "../../layers/activations.ts";
 import { concatenate } from "../../layers/concatenate.ts";
@@ -14,7 +14,7 @@ import { add, average, maximum, multiply, subtract } from "../../layers/merge.ts
 import { pooling1d } from "../../layers/pooling1d.ts";
 import { repeat } from "../../layers/repeat.ts";
 import { convertAttention, convertMultiHead } from "./attention.ts";
-import { ACTIVATION_LAYERS, isRecord, readActivation, readInitializer } from "./config.ts";
+import { ACTIVATION_LAYERS, readActivation, readInitializer } from "./config.ts";
 import { type Converter, channelsLast, flag, given, inOrder, none, single } from "./piece.ts";
 import { convertBidirectional, convertGru, convertRnn } from "./recurrent.ts";
 

@@ -1,10 +1,10 @@
 import { FormatError } from "../../core/errors.ts";
-import { shown } from "../../core/options.ts";
+import { isRecord, shown } from "../../core/options.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { bidirectional } from "../../layers/bidirectional.ts";
 import { gru } from "../../layers/gru.ts";
 import { fromCudnnGru, fromKeras1Gru } from "../gates.ts";
-import { type Config, isRecord, readActivation, readInitializer } from "./config.ts";
+import { type Config, readActivation, readInitializer } from "./config.ts";
 import { type Converter, flag, given, inOrder, type Piece, rate, type Site } from "./piece.ts";
 
 /** Recurrent layers of Keras, of all its versions. */

@@ -1,7 +1,7 @@
 import { FormatError } from "../../core/errors.ts";
-import { shown } from "../../core/options.ts";
+import { isRecord, shown } from "../../core/options.ts";
 import { remask } from "../../layers/remask.ts";
-import { type Config, type Dialect, isRecord, type Place, snakeCase } from "./config.ts";
+import { type Config, type Dialect, type Place, snakeCase } from "./config.ts";
 import { type Inbound, readInbound, readTerminals } from "./inbound.ts";
 import { LAYERS } from "./layers.ts";
 import type { Piece } from "./piece.ts";

@@ -1,9 +1,9 @@
 import { FormatError, GruvyError, OptionError } from "../../core/errors.ts";
-import { shown } from "../../core/options.ts";
+import { isRecord, shown } from "../../core/options.ts";
 import type { TensorLike } from "../../core/tensor.ts";
 import { Model } from "../../stacks/model.ts";
 import { type ModelSource, readSource } from "../source.ts";
-import { isRecord, kerasDialect, snakeCase } from "./config.ts";
+import { kerasDialect, snakeCase } from "./config.ts";
 import { describeModel } from "./describe.ts";
 import { openWeights } from "./import.ts";
 import { LAYERS } from "./layers.ts";

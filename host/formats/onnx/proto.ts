@@ -1,6 +1,7 @@
 import { FormatError } from "../../core/errors.ts";
 import { shown } from "../../core/options.ts";
 import { count, shapeText } from "../../core/tensor.ts";
+import { concat } from "../concat.ts";
 import { fromBfloat, fromHalf } from "../half.ts";
 import * as pb from "./protobuf.ts";
 
@@ -147,7 +148,7 @@ function readAttribute(message: Uint8Array, where: string, external: External): 
     else if (number === 8) pb.pushVarints(ints, field, where);
     else if (number === 9 && wire === 2) strings.push(pb.text(bytes));
   }
-  return { name, f, i, s, t, floats: [...f32(pb.joinBytes(floats))], ints, strings };
+  return { name, f, i, s, t, floats: [...f32(concat(floats))], ints, strings };
 }
 
 function readValue(message: Uint8Array, where: string): OnnxValue {
@@ -265,9 +266,9 @@ function tensorReader(message: Uint8Array, where: string, external: External): {
       if (bytes.length !== n * size)
         throw new FormatError(`${tensor}: expected ${n * size} bytes for ${shapeText(shape)}, got ${bytes.length}`);
       data = convert(bytes);
-    } else if (type === TYPE.float) data = f32(pb.joinBytes(floats));
+    } else if (type === TYPE.float) data = f32(concat(floats));
     else if (type === TYPE.double) {
-      const joined = pb.joinBytes(doubles);
+      const joined = concat(doubles);
       data = Float32Array.from(new Float64Array(joined.slice(0, joined.length & ~7).buffer));
     } else if (type === TYPE.float16 || type === TYPE.bfloat16) {
       const words = Uint16Array.from(whole);

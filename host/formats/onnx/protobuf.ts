@@ -1,4 +1,5 @@
 import { FormatError } from "../../core/errors.ts";
+import { concat } from "../concat.ts";
 
 /**
  * The wire format of Protocol Buffers, as far as ONNX uses it: varints,
@@ -90,18 +91,6 @@ export function pushVarints(to: number[], field: Field, where: string): void {
   while (cursor.more) to.push(cursor.varint());
 }
 
-/** The bytes of a repeated fixed-size field, gathered from its fields. */
-export function joinBytes(parts: readonly Uint8Array[]): Uint8Array {
-  if (parts.length === 1) return parts[0].slice();
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
-}
-
 export function text(bytes: Uint8Array): string {
   // A copy, as browsers do not decode shared memory.
   return new TextDecoder().decode(bytes.slice());
@@ -127,13 +116,7 @@ function varint(value: number): number[] {
 }
 
 export function message(...parts: readonly Bytes[]): Uint8Array<ArrayBuffer> {
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
+  return concat(parts);
 }
 
 export function int(field: number, value: number): Uint8Array {

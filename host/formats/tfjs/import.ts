@@ -1,11 +1,12 @@
 import { FormatError, OptionError } from "../../core/errors.ts";
-import { shown } from "../../core/options.ts";
+import { isRecord, shown } from "../../core/options.ts";
 import { count, shapeText, type Tensor } from "../../core/tensor.ts";
 import type { Model } from "../../stacks/model.ts";
+import { concat } from "../concat.ts";
 import { fromHalf } from "../half.ts";
 import type { SourceFile } from "../import.ts";
 import { buildModel } from "../keras/build.ts";
-import { type Config, isRecord, type KerasModel, kerasDialect, parseJson, TFJS } from "../keras/config.ts";
+import { type Config, type KerasModel, kerasDialect, parseJson, TFJS } from "../keras/config.ts";
 import { topology } from "../keras/import.ts";
 import { beside, isSource, type ModelFiles, readSource } from "../source.ts";
 import { unpackedLimit } from "../zip.ts";
@@ -98,13 +99,7 @@ function joined(data: unknown): Uint8Array {
     if (piece instanceof Uint8Array) return piece;
     throw new FormatError(`${WHERE}: "weightData": expected bytes, got ${shown(piece)}`);
   });
-  if (pieces.length === 1) return pieces[0];
-  const out = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
-  pieces.reduce((at, piece) => {
-    out.set(piece, at);
-    return at + piece.length;
-  }, 0);
-  return out;
+  return pieces.length === 1 ? pieces[0] : concat(pieces);
 }
 
 const SIZES: Readonly<Record<string, number>> = { float32: 4, int32: 4, bool: 1, uint8: 1, uint16: 2, float16: 2 };
