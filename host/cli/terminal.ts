@@ -3,17 +3,29 @@ import { GruvyError } from "../core/errors.ts";
 /** What of a Node-like `process` the commands use. */
 interface Process {
   readonly argv: string[];
-  readonly stdout: { write(text: string): unknown };
-  readonly stderr: { write(text: string): unknown };
+  readonly stdout: Out;
+  readonly stderr: Out;
   exitCode?: number;
+  exit(): never;
+}
+
+interface Out {
+  write(text: string): unknown;
+  on(event: "error", listener: (error: { readonly code?: string }) => void): unknown;
 }
 
 function terminal(): Process {
   return (globalThis as unknown as { process: Process }).process;
 }
 
+/** The command line. From here on a reader that has enough, such as `head`, ends the program quietly. */
 export function programArguments(): string[] {
-  return terminal().argv;
+  const process = terminal();
+  process.stdout.on("error", (error) => {
+    if (error.code === "EPIPE") process.exit();
+    throw error;
+  });
+  return process.argv;
 }
 
 /** A line to standard output or error. */

@@ -11,10 +11,11 @@ import { sameTensors } from "../../kit/models.ts";
 const folder = mkdtempSync(join(tmpdir(), "gruvy-cli-"));
 test.after(() => rmSync(folder, { recursive: true }));
 
+const main = fileURLToPath(new URL("../../../host/cli/main.ts", import.meta.url));
+const tsx = import.meta.resolve("tsx");
+
 /** Runs a command in the folder. */
 function gruvy(...args: string[]) {
-  const main = fileURLToPath(new URL("../../../host/cli/main.ts", import.meta.url));
-  const tsx = import.meta.resolve("tsx");
   const { status, stdout, stderr } = spawnSync(process.execPath, ["--import", tsx, main, ...args], {
     cwd: folder,
     encoding: "utf8",
@@ -99,6 +100,12 @@ test("--help and --version", () => {
   const none = gruvy();
   assert.is(none.code, 2);
   assert.match(none.stdout, /Usage/);
+});
+
+test("a reader that goes away ends the program without a word", () => {
+  const command = `"${process.execPath}" --import "${tsx}" "${main}" inspect model.safetensors | true`;
+  const { stderr } = spawnSync("sh", ["-c", command], { cwd: folder, encoding: "utf8" });
+  assert.is(stderr, "");
 });
 
 test.run();
