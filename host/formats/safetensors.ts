@@ -2,6 +2,7 @@ import { FormatError } from "../core/errors.ts";
 import { isRecord, shown } from "../core/options.ts";
 import { shapeText } from "../core/tensor.ts";
 import { fromBfloat, fromHalf } from "./half.ts";
+import { plainBytes } from "./source.ts";
 
 /**
  * safetensors: u64 length of the header, the header as JSON
@@ -92,9 +93,7 @@ export function isSafetensors(bytes: Uint8Array): boolean {
  * @throws FormatError for whatever the format does not allow, naming the tensor and what was expected
  */
 export function readSafetensors(file: Uint8Array | ArrayBuffer, where = "safetensors"): Safetensors {
-  // A plain Uint8Array also for subclasses: the slice of Node's Buffer is a view, not a copy.
-  const bytes =
-    file instanceof Uint8Array ? new Uint8Array(file.buffer, file.byteOffset, file.length) : new Uint8Array(file);
+  const bytes = file instanceof Uint8Array ? plainBytes(file) : new Uint8Array(file);
   const { header, start } = readHeader(bytes, where);
   const metadata = readMetadata(header, where);
   const entries = Object.entries(header)

@@ -18,9 +18,14 @@ export function isFiles(source: unknown): source is ModelFiles {
   return typeof source === "object" && source !== null && !ArrayBuffer.isView(source);
 }
 
+/** Bytes without a subclass's habits: the slice of Node's Buffer is a view, and not a copy. */
+export function plainBytes(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
 /** All bytes of a source. @param where named in errors */
 export async function readSource(source: ModelSource, where: string): Promise<Uint8Array> {
-  if (source instanceof Uint8Array) return source;
+  if (source instanceof Uint8Array) return plainBytes(source);
   if (source instanceof ArrayBuffer) return new Uint8Array(source);
   if (typeof source === "string" || source instanceof URL) {
     const place = String(source);

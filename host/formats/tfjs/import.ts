@@ -8,7 +8,7 @@ import type { SourceFile } from "../import.ts";
 import { buildModel } from "../keras/build.ts";
 import { type Config, type KerasModel, kerasDialect, parseJson, TFJS } from "../keras/config.ts";
 import { topology } from "../keras/import.ts";
-import { beside, isSource, type ModelFiles, readSource } from "../source.ts";
+import { beside, isSource, type ModelFiles, plainBytes, readSource } from "../source.ts";
 import { unpackedLimit } from "../zip.ts";
 
 /**
@@ -96,7 +96,7 @@ async function importArtifacts(files: ModelFiles, data: Uint8Array): Promise<Mod
 function joined(data: unknown): Uint8Array {
   const pieces = (Array.isArray(data) ? data : [data]).map((piece: unknown) => {
     if (piece instanceof ArrayBuffer) return new Uint8Array(piece);
-    if (piece instanceof Uint8Array) return piece;
+    if (piece instanceof Uint8Array) return plainBytes(piece);
     throw new FormatError(`${WHERE}: "weightData": expected bytes, got ${shown(piece)}`);
   });
   return pieces.length === 1 ? pieces[0] : concat(pieces);

@@ -86,8 +86,57 @@ const MODULES: Readonly<Record<string, (node: Node, where: string) => Descriptio
     ...same("weight", "embeddings"),
   }),
 
+  multiHeadAttention(node, where) {
+    const [E, queries] = shapeOf(node, "queryKernel");
+    const [kdim] = shapeOf(node, "keyKernel");
+    const [vdim, values] = shapeOf(node, "valueKernel");
+    const [, units] = shapeOf(node, "outputKernel");
+    const refuse = (what: string) =>
+      new FormatError(
+        `${where}: layer "${node.name}": ${what}, which nn.MultiheadAttention cannot hold: it has ${E} there, the query's features`,
+      );
+    if (queries !== E) throw refuse(`heads · keyUnits is ${queries}`);
+    if (values !== E) throw refuse(`heads · valueUnits is ${values}`);
+    if (units !== E) throw refuse(`units is ${units}`);
+    const bias = has(node, "queryBias");
+    // One matrix of all three, unless keys or values have other features.
+    const joint = kdim === E && vdim === E;
+    const tensors = [
+      ...(joint
+        ? [{ name: "in_proj_weight", shape: [3 * E, E] }]
+        : [E, kdim, vdim].map((I, i) => ({ name: SEPARATE[i], shape: [E, I] }))),
+      ...(bias ? [{ name: "in_proj_bias", shape: [3 * E] }] : []),
+      { name: "out_proj.weight", shape: [E, E] },
+      ...(bias ? [{ name: "out_proj.bias", shape: [E] }] : []),
+    ];
+    return {
+      kind: "nn.MultiheadAttention",
+      tensors,
+      toGruvy(t) {
+        const kernels = joint ? rows(t.in_proj_weight, 3) : SEPARATE.map((name) => t[name]);
+        const biases = bias ? rows(t.in_proj_bias, 3) : [];
+        return Object.assign(
+          { outputKernel: transpose(t["out_proj.weight"]), ...(bias && { outputBias: t["out_proj.bias"] }) },
+          ...PARTS.map((part, i) => ({ [`${part}Kernel`]: transpose(kernels[i]) })),
+          ...biases.map((part, i) => ({ [`${PARTS[i]}Bias`]: part })),
+        );
+      },
+      toTorch(p) {
+        const kernels = PARTS.map((part) => transpose(p[`${part}Kernel`]));
+        return {
+          ...(joint
+            ? { in_proj_weight: stacked(kernels) }
+            : Object.fromEntries(SEPARATE.map((name, i) => [name, kernels[i]]))),
+          ...(bias && { in_proj_bias: stacked(PARTS.map((part) => p[`${part}Bias`])) }),
+          "out_proj.weight": transpose(p.outputKernel),
+          ...(bias && { "out_proj.bias": p.outputBias }),
+        };
+      },
+    };
+  },
+
   layerNorm(node, where) {
-    const { scale, center } = node.layer.config;
+    const { scale, center } = layerOf(node).config;
     // PyTorch has both, or weight alone since 2.1.
     if (!scale)
       throw new FormatError(
@@ -101,6 +150,29 @@ const MODULES: Readonly<Record<string, (node: Node, where: string) => Descriptio
     };
   },
 };
+
+/** The maps into attention, and nn.MultiheadAttention's names for them where they are not one matrix. */
+const PARTS = ["query", "key", "value"];
+const SEPARATE = ["q_proj_weight", "k_proj_weight", "v_proj_weight"];
+
+/** A tensor as `count` of equally many rows. */
+function rows({ shape: [n, ...rest], data }: Tensor, count: number): Tensor[] {
+  const size = data.length / count;
+  return Array.from({ length: count }, (_, i) => ({
+    shape: [n / count, ...rest],
+    data: data.slice(i * size, (i + 1) * size),
+  }));
+}
+
+/** Tensors of one shape, one above the other. */
+function stacked(parts: readonly Tensor[]): Tensor {
+  const [n, ...rest] = parts[0].shape;
+  const data = new Float32Array(parts.length * parts[0].data.length);
+  parts.forEach((part, i) => {
+    data.set(part.data, i * part.data.length);
+  });
+  return { shape: [parts.length * n, ...rest], data };
+}
 
 /** [a, b, c] to [c, b, a]. */
 function turned({ shape: [a, b, c], data }: Tensor): Tensor {
@@ -192,20 +264,26 @@ function shapeOf(node: Node, which: string): readonly number[] {
   return parameter(node, which)!.shape;
 }
 
+/** A layer, or the one that works at every step: PyTorch's modules work on the last axis. */
+function layerOf({ layer }: Node): Wrapped {
+  return layer.type === "timeDistributed" ? (layer.config.layer as unknown as Wrapped) : layer;
+}
+
 /**
  * The modules of a model, in the order of its layers. Layers without
  * parameters have none.
  *
- * @throws FormatError for a layer that PyTorch has no module for
+ * @param instead what to do about one that PyTorch has no module for
+ * @throws FormatError for such a layer
  */
-export function modulesOf(nodes: readonly Node[], where: string): TorchModule[] {
+export function modulesOf(nodes: readonly Node[], where: string, instead = ""): TorchModule[] {
   return nodes
     .filter(({ params }) => params.length > 0)
     .map((node) => {
-      const { type } = node.layer;
+      const { type } = layerOf(node);
       if (!Object.hasOwn(MODULES, type))
         throw new FormatError(
-          `${where}: layer "${node.name}": a ${type} layer, which PyTorch has no module for; it has one for ${Object.keys(MODULES).join(", ")}`,
+          `${where}: layer "${node.name}": a ${type} layer, which PyTorch has no module for; it has one for ${Object.keys(MODULES).join(", ")}${instead}`,
         );
       return { layer: node.name, recurrent: false, ...MODULES[type](node, where) };
     });

@@ -2,7 +2,7 @@ import { FormatError } from "../../core/errors.ts";
 import { shown } from "../../core/options.ts";
 
 /**
- * Python pickles, protocols 2 to 5, as data: a stack machine whose opcodes
+ * Python pickles, protocols 0 to 5, as data: a stack machine whose opcodes
  * make numbers, strings, lists and dictionaries. Where a pickle wants a Python
  * function called, one of ours with that name is called, or the file is
  * refused by the name: nothing in it can name anything else.
@@ -24,10 +24,15 @@ export class Global {
   ) {}
 }
 
+/** An object of a class of which nothing matters but its attributes. */
+export class Instance {
+  attributes?: Pickled;
+}
+
 /** What a reader of pickles allows. */
 export interface Allowed {
   /** By "module.name". A function is called with the arguments; `null` may be named but not called. */
-  readonly globals: ReadonlyMap<string, ((args: readonly Pickled[]) => Pickled) | null>;
+  readonly globals: Pick<ReadonlyMap<string, ((args: readonly Pickled[]) => Pickled) | null>, "get">;
   /** What a persistent id stands for, such as a storage kept beside the pickle. */
   readonly persistent?: (id: Pickled) => Pickled;
 }
@@ -76,8 +81,7 @@ class Machine {
       const opcode = this.u8();
       if (opcode === 0x2e) return this.pop(); // STOP
       const operation = OPERATIONS[opcode];
-      if (!operation)
-        throw this.error(`opcode 0x${opcode.toString(16)} at byte ${start} is not one of protocols 2 to 5`);
+      if (!operation) throw this.error(`opcode 0x${opcode.toString(16)} at byte ${start} is none of a pickle's`);
       operation(this);
     }
   }
@@ -115,6 +119,12 @@ class Machine {
   f64(): number {
     return this.view.getFloat64(this.take(8), false);
   }
+  /** A number written in digits. */
+  digits(line: string, pattern: RegExp): number | bigint {
+    if (!pattern.test(line)) throw this.error(`expected a number, got ${shown(line)}`);
+    const value = Number(line);
+    return Number.isSafeInteger(value) || !/^-?\d+$/.test(line) ? value : BigInt(line);
+  }
   slice(n: number): Uint8Array {
     const start = this.take(n);
     return this.bytes.slice(start, start + n);
@@ -124,7 +134,7 @@ class Machine {
   }
   line(): string {
     const end = this.bytes.indexOf(10, this.at);
-    if (end < 0) throw this.error(`a name at byte ${this.at} without an end`);
+    if (end < 0) throw this.error(`a line at byte ${this.at} without an end`);
     const line = this.text(end - this.at);
     this.at = end + 1;
     return line;
@@ -214,10 +224,11 @@ class Machine {
     const value = callee.make(args);
     this.push(value === undefined ? null : value);
   }
-  /** Attributes of an object, such as a state dict's `_metadata`: nothing of ours reads them. */
+  /** Attributes of an object, such as a state dict's `_metadata`: of data nothing of ours reads them. */
   build(): void {
-    this.pop();
-    this.top();
+    const attributes = this.pop();
+    const object = this.top();
+    if (object instanceof Instance) object.attributes = attributes;
   }
   persistent(): void {
     const id = this.pop();
@@ -225,6 +236,15 @@ class Machine {
     this.push(this.allowed.persistent(id));
   }
 }
+
+/** Integers as text: the numbers have at most as many digits as `LONGEST_NUMBER` bytes hold. */
+const INTEGER = /^-?\d{1,154}$/;
+const FLOAT = /^-?(\d+(\.\d*)?(e[+-]?\d+)?|inf|nan)$/i;
+
+/** Opcodes that share something with other files or processes. */
+const outside = (m: Machine) => {
+  throw m.error("refers to something outside of the file");
+};
 
 const OPERATIONS: Readonly<Record<number, (m: Machine) => void>> = {
   40: (m) => m.mark(),
@@ -234,23 +254,52 @@ const OPERATIONS: Readonly<Record<number, (m: Machine) => void>> = {
   50: (m) => m.push(m.top()), // DUP
   66: (m) => m.push(m.slice(m.u32())), // BINBYTES
   67: (m) => m.push(m.slice(m.u8())), // SHORT_BINBYTES
+  70: (m) => m.push(m.digits(m.line(), FLOAT)), // FLOAT
   71: (m) => m.push(m.f64()), // BINFLOAT
+  73: (m) => {
+    const line = m.line(); // INT, and before protocol 2 booleans
+    m.push(line === "01" ? true : line === "00" ? false : m.digits(line, INTEGER));
+  },
   74: (m) => m.push(m.i32()), // BININT
   75: (m) => m.push(m.u8()), // BININT1
+  76: (m) => m.push(m.digits(m.line().replace(/L$/, ""), INTEGER)), // LONG
   77: (m) => m.push(m.u16()), // BININT2
   78: (m) => m.push(null), // NONE
+  80: outside, // PERSID
   81: (m) => m.persistent(), // BINPERSID
   82: (m) => m.call(), // REDUCE
+  83: (m) => m.push(m.line().replace(/^(['"])(.*)\1$/, "$2")), // STRING: escapes stay as they are written
   84: (m) => m.push(m.text(m.u32())), // BINSTRING
   85: (m) => m.push(m.text(m.u8())), // SHORT_BINSTRING
+  86: (m) => m.push(m.line()), // UNICODE: as STRING
   88: (m) => m.push(m.text(m.u32())), // BINUNICODE
   93: (m) => m.push([]), // EMPTY_LIST
   97: (m) => m.extend([m.pop()]), // APPEND
   98: (m) => m.build(), // BUILD
   99: (m) => m.global(m.line(), m.line()), // GLOBAL
+  100: (m) => {
+    const pairs = m.popMark(); // DICT
+    m.push(new Map());
+    m.set(pairs);
+  },
   101: (m) => m.extend(m.popMark()), // APPENDS
+  103: (m) => m.get(Number(m.digits(m.line(), INTEGER))), // GET
   104: (m) => m.get(m.u8()), // BINGET
+  105: (m) => {
+    const args = m.popMark(); // INST
+    m.global(m.line(), m.line());
+    m.push(args);
+    m.call();
+  },
   106: (m) => m.get(m.u32()), // LONG_BINGET
+  108: (m) => m.push(m.popMark()), // LIST
+  111: (m) => {
+    const [callee, ...args] = m.popMark(); // OBJ
+    m.push(callee);
+    m.push(args);
+    m.call();
+  },
+  112: (m) => m.put(Number(m.digits(m.line(), INTEGER))), // PUT
   113: (m) => m.put(m.u8()), // BINPUT
   114: (m) => m.put(m.u32()), // LONG_BINPUT
   115: (m) => {
@@ -262,9 +311,12 @@ const OPERATIONS: Readonly<Record<number, (m: Machine) => void>> = {
   125: (m) => m.push(new Map()), // EMPTY_DICT
   128: (m) => {
     const protocol = m.u8();
-    if (protocol > 5) throw m.error(`protocol ${protocol}; expected 2 to 5`);
+    if (protocol > 5) throw m.error(`protocol ${protocol}; expected 0 to 5`);
   },
   129: (m) => m.call(), // NEWOBJ
+  130: outside, // EXT1
+  131: outside, // EXT2
+  132: outside, // EXT4
   133: (m) => m.push([m.pop()]), // TUPLE1
   134: (m) => {
     const b = m.pop(); // TUPLE2
@@ -285,10 +337,18 @@ const OPERATIONS: Readonly<Record<number, (m: Machine) => void>> = {
   143: (m) => m.push(new Set()), // EMPTY_SET
   144: (m) => m.add(m.popMark()), // ADDITEMS
   145: (m) => m.push(new Set(m.popMark())), // FROZENSET
+  146: (m) => {
+    const named = m.pop(); // NEWOBJ_EX
+    if (!(named instanceof Map) || named.size) throw m.error("a call with arguments by name");
+    m.call();
+  },
   147: (m) => {
     const name = m.pop(); // STACK_GLOBAL
     m.global(m.pop(), name);
   },
   148: (m) => m.memoize(), // MEMOIZE
   149: (m) => void m.u64(), // FRAME: a hint for buffered readers
+  150: (m) => m.push(m.slice(m.u64())), // BYTEARRAY8
+  151: outside, // NEXT_BUFFER
+  152: outside, // READONLY_BUFFER
 };

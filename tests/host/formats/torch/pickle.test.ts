@@ -1,7 +1,8 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { type Allowed, Global, unpickle } from "../../../../host/formats/torch/pickle.ts";
-import { readTorch, stateDict, type TorchTensor } from "../../../../host/formats/torch/read.ts";
+import { readTorch, stateDict } from "../../../../host/formats/torch/read.ts";
+import type { TorchTensor } from "../../../../host/formats/torch/tensors.ts";
 import { writeZip } from "../../../../host/formats/zip.ts";
 import { FormatError } from "../../../../host/index.ts";
 import { refuses } from "../../../kit/models.ts";
