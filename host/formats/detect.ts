@@ -2,12 +2,16 @@ import { isZip, readZip } from "./zip.ts";
 
 /** What a file is, from its first bytes: looks that cost nothing, apart from the readers. */
 
-/** PyTorch's magic number, in a pickle of its own: files from before 1.6. */
-const MAGIC_PICKLE = [0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, 0x2e];
+/** PyTorch's magic number as pickles of protocol 2 on have it, and as earlier ones do: files from before 1.6. */
+const MAGIC = ["\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", "L119547037146038801333356L\n."];
 
 /** Whether bytes begin as a file of `torch.save` does. */
 export function isTorch(bytes: Uint8Array): boolean {
-  if (!isZip(bytes)) return MAGIC_PICKLE.every((byte, i) => bytes[i] === byte);
+  if (!isZip(bytes)) {
+    // Behind the number of the protocol, and of protocol 4 on the length of a frame.
+    const start = String.fromCharCode(...bytes.subarray(0, 32));
+    return MAGIC.some((magic) => [0, 2, 11].includes(start.indexOf(magic)));
+  }
   try {
     return [...readZip(bytes, "").keys()].some((name) => name.endsWith("/data.pkl"));
   } catch {

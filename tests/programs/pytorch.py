@@ -5,11 +5,18 @@
 
 Debian's python3-torch is enough: the safetensors format is parsed here.
 """
+import argparse
+import collections
+import copy
+import datetime
 import json
 import os
+import pathlib
+import re
 import struct
 import sys
 
+import numpy
 import torch
 from torch import nn
 
@@ -39,9 +46,14 @@ class Stack(nn.Module):
             kind = getattr(nn, part["kind"])
             setattr(self, part["name"], kind(*part["args"], **part["options"]))
 
-    def forward(self, x):
+    def forward(self, x, *memory):
+        """Of attention the query, and as memory value and key, or nothing: all the same."""
         for part in self.spec:
             module = getattr(self, part["name"])
+            if part["kind"] == "MultiheadAttention":
+                value, key = memory or (x, x)
+                x = module(x, key, value, need_weights=False)[0]
+                continue
             if part["kind"] != "GRU":
                 x = module(x)
                 continue
@@ -49,6 +61,16 @@ class Stack(nn.Module):
             d = 2 if part["options"].get("bidirectional") else 1
             x = torch.cat(list(h[-d:]), -1) if part.get("last") else y
         return x
+
+
+class Net(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.rnn = net.rnn
+        self.head = net.head
+
+    def forward(self, x):
+        return self.head(self.rnn(x)[0])
 
 
 def read(path, spec, out):
@@ -63,9 +85,10 @@ def read(path, spec, out):
         net = Stack(spec["parts"])
         net.load_state_dict(state)
         run = net.eval()
-    x = torch.tensor(spec["x"]["data"], dtype=torch.int64 if spec.get("tokens") else torch.float32)
+    dtype = torch.int64 if spec.get("tokens") else torch.float32
+    x = [torch.tensor(x["data"], dtype=dtype).reshape(x["shape"]) for x in spec["x"]]
     with torch.no_grad():
-        y = run(x.reshape(spec["x"]["shape"]))
+        y = run(*x)
     json.dump({"shape": list(y.shape), "data": y.flatten().tolist()}, open(out, "w"))
 
 
@@ -108,6 +131,52 @@ def write(folder):
         j("checkpoint.pt"),
     )
     torch.save(net, j("whole.pt"))
+    # What training scripts keep beside the weights.
+    torch.save(
+        {
+            "model": state,
+            "best": torch.tensor(0.5),
+            "args": argparse.Namespace(lr=0.1, path=pathlib.PosixPath("a/b"), when=datetime.datetime(2020, 1, 2)),
+            "history": collections.defaultdict(list, loss=[numpy.float64(0.5)], mean=numpy.arange(3.0)),
+            "counts": collections.Counter("abca"),
+            "recent": collections.deque([1, 2], 5),
+            "kinds": {float, frozenset([1])},
+            "dtype": torch.float32,
+            "callbacks": {"ModelCheckpoint": {"best_model_score": torch.tensor(0.25), "best_k_models": {}}},
+            "optimizer_states": [optimizer.state_dict()],
+        },
+        j("around.pt"),
+    )
+    torch.save((state, {"units": 4}), j("tuple.pt"))
+    torch.save({"weights": state, "ema": {"shadow": copy.copy(state)}}, j("ema.pt"))
+    parts = {name: getattr(net, name).state_dict() for name in ("rnn", "head")}
+    torch.save({**parts, "vocabulary": {"a": 1}}, j("parts.pt"))
+    torch.save(state, j("protocol-1.pt"), pickle_protocol=1, _use_new_zipfile_serialization=False)
+    torch.save(state, j("protocol-5.pt"), pickle_protocol=5)
+    torch.save(state, j("protocol-4-legacy.pt"), pickle_protocol=4, _use_new_zipfile_serialization=False)
+    normed = copy.deepcopy(net)
+    nn.utils.weight_norm(normed.head)
+    nn.utils.weight_norm(normed.rnn, "weight_hh_l1_reverse", dim=None)
+    nn.utils.weight_norm(normed.rnn, "weight_ih_l0", dim=1)
+    torch.save(normed.state_dict(), j("weight-norm.pt"))
+    # As PyTorch 2 names them.
+    part = {"g": "original0", "v": "original1"}
+    new = lambda k: re.sub(r"(weight\w*)_([gv])$", lambda m: f"parametrizations.{m[1]}.{part[m[2]]}", k)
+    torch.save({new(k): v for k, v in normed.state_dict().items()}, j("parametrized.pt"))
+    torch.save(dict(state, extra=torch.zeros(3)), j("extra.pt"))
+    torch.jit.script(Net(net)).save(j("script.pt"))
+    torch.jit.trace(Net(net), x).save(j("trace.pt"))
+    # What no model of ours is made of.
+    torch.save(dict(state, m=torch.eye(3).to_sparse()), j("sparse.pt"))
+    torch.save(dict(state, m=torch.quantize_per_tensor(torch.eye(3), 0.1, 0, torch.qint8)), j("quantised.pt"))
+    torch.save({k: v.to(torch.complex64) for k, v in state.items()}, j("complex.pt"))
+    torch.save({k: v.to(torch.int32) for k, v in state.items()}, j("int.pt"))
+    norms = nn.Sequential()
+    norms.rnn, norms.bn, norms.head = net.rnn, nn.BatchNorm1d(8), net.head
+    torch.save(norms.state_dict(), j("batch-norm.pt"))
+    lstm = nn.Sequential()
+    lstm.rnn, lstm.head = nn.LSTM(3, 4, 2, bidirectional=True), net.head
+    torch.save(lstm.state_dict(), j("lstm.pt"))
 
 
 if __name__ == "__main__":

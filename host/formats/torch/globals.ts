@@ -58,13 +58,15 @@ function each<T>(modules: readonly string[], names: readonly string[], make: T):
   return Object.fromEntries(modules.flatMap((module) => names.map((name) => [`${module}.${name}`, make])));
 }
 
-/** Tensors that are no plain numbers, and what would do. */
-const REFUSED: Readonly<Record<string, string>> = {
-  "torch._utils._rebuild_sparse_tensor": "a sparse tensor; save it with to_dense()",
-  "torch._utils._rebuild_sparse_csr_tensor": "a sparse tensor; save it with to_dense()",
-  "torch._utils._rebuild_qtensor": "a quantised tensor; save the float model, or it with dequantize()",
-  "torch._utils._rebuild_meta_tensor_no_storage": "a tensor without numbers, of the meta device",
-};
+/** Of names that are not allowed, those of which there is more to say. */
+const REASONS: readonly (readonly [RegExp, string])[] = [
+  [/_rebuild_sparse|_get_layout$/, "a sparse tensor; save it with to_dense()"],
+  [
+    /^torch\.Q\w+Storage$|_rebuild_qtensor$/,
+    "a quantised tensor; save the float model, or the tensor with dequantize()",
+  ],
+  [/_rebuild_meta_tensor/, "a tensor of the meta device, which has no numbers"],
+];
 
 const isCount = (value: Pickled): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
@@ -116,17 +118,9 @@ export function allowed(where: string): { allowed: Allowed; storages: Storage[] 
     if (!make || !Array.isArray(args)) throw bad("expected a tensor", callee);
     return make(args);
   };
-  const refused = Object.entries(REFUSED).map(([name, what]): [string, Make] => [
-    name,
-    () => {
-      throw new FormatError(`${where}: ${what}`);
-    },
-  ]);
-
   const globals = new Map<string, Make | null>([
     ...Object.entries(PLAIN),
     ...Object.entries(makers),
-    ...refused,
     ["torch._tensor._rebuild_from_type_v2", fromType],
     ["torch.Tensor", null],
     ["torch.storage.UntypedStorage", null],
@@ -135,6 +129,8 @@ export function allowed(where: string): { allowed: Allowed; storages: Storage[] 
   ]);
   // Classes that a TorchScript archive defines, which are modules.
   const get = (name: string) => (name.startsWith("__torch__.") ? instance : globals.get(name));
+
+  const why = (name: string) => REASONS.find(([pattern]) => pattern.test(name))?.[1];
 
   const known = new Map<string, Storage>();
   const persistent = (id: Pickled): Pickled => {
@@ -157,5 +153,5 @@ export function allowed(where: string): { allowed: Allowed; storages: Storage[] 
     return storage;
   };
 
-  return { allowed: { globals: { get }, persistent }, storages };
+  return { allowed: { globals: { get }, why, persistent }, storages };
 }

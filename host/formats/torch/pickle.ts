@@ -29,10 +29,15 @@ export class Instance {
   attributes?: Pickled;
 }
 
+/** Why a name is not allowed, when there is no more to say. */
+const DEFAULT = "only tensors in dictionaries and lists are read; save model.state_dict()";
+
 /** What a reader of pickles allows. */
 export interface Allowed {
   /** By "module.name". A function is called with the arguments; `null` may be named but not called. */
   readonly globals: Pick<ReadonlyMap<string, ((args: readonly Pickled[]) => Pickled) | null>, "get">;
+  /** Why a name is not allowed, where there is more to say of it. */
+  readonly why?: (name: string) => string | undefined;
   /** What a persistent id stands for, such as a storage kept beside the pickle. */
   readonly persistent?: (id: Pickled) => Pickled;
 }
@@ -209,10 +214,7 @@ class Machine {
     if (typeof module !== "string" || typeof name !== "string") throw this.error("a name that is not a string");
     const full = `${module}.${name}`;
     const make = this.allowed.globals.get(full);
-    if (make === undefined)
-      throw this.error(
-        `${shown(full)} is not allowed: only tensors in dictionaries and lists are read; save model.state_dict()`,
-      );
+    if (make === undefined) throw this.error(`${shown(full)} is not allowed: ${this.allowed.why?.(full) ?? DEFAULT}`);
     this.push(new Global(full, make ?? undefined));
   }
   call(): void {

@@ -46,6 +46,17 @@ test("protocol 4: frames, memo without numbers, names from the stack", () => {
   assert.equal(load(text), new Map([["a", "OrderedDict"]]));
 });
 
+test("protocols 0 and 1: numbers, strings and containers as text", () => {
+  const text =
+    "(lp0\nI-1\naI01\naI00\naL5000000000000000000L\naF1.5\naF1e400\naS'it'\naV\u00e9\nag0\na(I1\n(dtaccollections\nOrderedDict\n(tRa.";
+  const value = load(text) as unknown[];
+  assert.equal(value.slice(0, 7), [-1, true, false, 5000000000000000000n, 1.5, Infinity, "it"]);
+  assert.is(value[8], value);
+  assert.equal(value.slice(9), [[1, new Map()], new Map()]);
+  assert.equal(load("(icollections\nOrderedDict\n."), new Map());
+  assert.equal(load("(ccollections\nOrderedDict\no."), new Map());
+});
+
 test("one pickle after the other: where one ends the next begins", () => {
   const bytes = pickle("\x80\x02K\x07.\x80\x02N.");
   const first = unpickle(bytes, 0, ALLOWED, "test");
@@ -87,7 +98,15 @@ test("a pickle that is cut off, or damaged, is refused", async () => {
     ["}(K\x01u.", /a key without a value/],
     ["h\x05.", /nothing was kept as 5/],
     ["\x80\x06N.", /protocol 6/],
-    ["I1\n.", /opcode 0x49/],
+    ["\xff.", /opcode 0xff at byte 0 is none of a pickle's/],
+    ["I1x\n.", /expected a number, got "1x"/],
+    ["L1e5L\n.", /expected a number/],
+    [`I${"9".repeat(200)}\n.`, /expected a number/],
+    ["g7\n.", /nothing was kept as 7/],
+    ["P1\n.", /outside of the file/],
+    ["\x97.", /outside of the file/],
+    ["\x82\x01.", /outside of the file/],
+    [`ccollections\nOrderedDict\n)}${str("a")}K\x01s\x92.`, /arguments by name/],
     ["\x8b\xff\xff\xff\x7f.", /a number of 2147483647 bytes/],
     ["cabc", /without an end/],
   ] as const)
@@ -114,8 +133,9 @@ function view(offset: number, shape: number[], stride: number[], count = 6, type
 }
 
 async function tensorOf(body: string): Promise<TorchTensor> {
-  const dict = stateDict(await readTorch(archive(`}${str("w")}${body}s`), "test"), undefined, "test");
-  return dict.get("w")!;
+  const other = view(0, [2], [1]);
+  const dict = `}(${str("w")}${body}${str("other")}${other}u`;
+  return stateDict(await readTorch(archive(dict), "test"), undefined, "test").get("w")!;
 }
 
 test("tensors may be views of a storage: offsets, transposed, repeated, shared", async () => {
