@@ -1,6 +1,7 @@
 import { builtin } from "../core/host.ts";
 import { count, shapeText } from "../core/tensor.ts";
 import { readFile } from "../files/files.ts";
+import { isTorch } from "../formats/detect.ts";
 import { loadModel } from "../formats/gruvy.ts";
 import { formatOf } from "../formats/import.ts";
 import { isSafetensors, readSafetensors } from "../formats/safetensors.ts";
@@ -18,29 +19,34 @@ interface Report {
   readonly inputShape?: readonly (number | null)[];
   readonly outputShape?: readonly (number | null)[];
   readonly architecture?: object;
-  readonly tensors: readonly { readonly name: string; readonly shape: readonly number[]; readonly dtype: string }[];
+  /** Of weights alone what their names and shapes look like. */
+  readonly modules?: readonly (Keyed & { readonly kind: string })[];
+  readonly tensors: readonly (Keyed & { readonly shape: readonly number[]; readonly dtype: string })[];
+}
+
+interface Keyed {
+  readonly name: string;
+  /** Where in a checkpoint it is: what `fromPyTorch` takes as { key }. */
+  readonly key?: string;
 }
 
 /** `gruvy inspect file`. */
 export async function inspect(file: string, { json }: { json?: boolean }): Promise<void> {
   const bytes = await readFile(String(file));
   const about = { file: String(file), bytes: bytes.length, sha256: sha256([bytes]) };
-  if (isSafetensors(bytes)) {
-    const { tensors, metadata } = readSafetensors(bytes, "inspect");
-    if (!metadata.has("gruvy")) {
-      const listed = [...tensors].map(([name, { shape, dtype }]) => ({ name, shape, dtype }));
-      const parameters = listed.reduce((sum, { shape }) => sum + count(shape), 0);
-      show({ ...about, format: "safetensors, weights only", parameters, tensors: listed }, "", json);
-      return;
-    }
+  const weights = await weightsIn(bytes);
+  if (weights) {
+    const parameters = weights.tensors.reduce((sum, { shape }) => sum + count(shape), 0);
+    show({ ...about, parameters, ...weights }, "", json);
+    return;
   }
   const model = await loadModel(String(file));
-  const weights = Object.entries(model.network.quantization ? {} : model.weights());
+  const params = Object.entries(model.network.quantization ? {} : model.weights());
   const report: Report = {
     ...about,
     format: formatOf(bytes) ?? "gruvy safetensors",
     parameters: model.parameterCount,
-    weightsSha256: weights.length ? sha256(weights.map(([, { data }]) => new Uint8Array(data.buffer))) : undefined,
+    weightsSha256: params.length ? sha256(params.map(([, { data }]) => new Uint8Array(data.buffer))) : undefined,
     inputShape: model.inputShape,
     outputShape: model.outputShape,
     architecture: model.architecture,
@@ -50,19 +56,47 @@ export async function inspect(file: string, { json }: { json?: boolean }): Promi
   model.dispose();
 }
 
+/** What a file holds that has weights and no model. */
+async function weightsIn(bytes: Uint8Array): Promise<Pick<Report, "format" | "modules" | "tensors"> | undefined> {
+  const torch = isTorch(bytes);
+  if (!torch && (!isSafetensors(bytes) || readSafetensors(bytes, "inspect").metadata.has("gruvy"))) return undefined;
+  const { readTorch, stateDicts } = await import("../formats/torch/read.ts");
+  const { fromSafetensors } = await import("../formats/torch/import.ts");
+  const { modulesIn } = await import("../formats/torch/describe.ts");
+  const { unitsOf } = await import("../formats/torch/match.ts");
+  const found = torch
+    ? stateDicts(await readTorch(bytes, "inspect"))
+    : new Map([["", fromSafetensors(bytes, "inspect")]]);
+  const all = [...found].map(([key, of]) => ({ of, at: key ? { key } : {} }));
+  return {
+    format: torch ? "PyTorch weights" : "safetensors, weights only",
+    modules: all.flatMap(({ of, at }) => modulesIn(unitsOf(of)).map((module) => ({ ...module, ...at }))),
+    tensors: all.flatMap(({ of, at }) => [...of].map(([name, { shape, dtype }]) => ({ name, shape, dtype, ...at }))),
+  };
+}
+
 function show(report: Report, summary: string, json?: boolean): void {
   if (json) {
     print(JSON.stringify(report, null, 2));
     return;
   }
-  const { file, format, bytes, inputShape, outputShape, tensors } = report;
+  const { file, format, bytes, inputShape, outputShape, modules = [], tensors } = report;
   print(`${file}: ${format}, ${bytes} bytes, sha256 ${report.sha256}`);
   if (inputShape && outputShape)
     print(`input ${shapeText([null, ...inputShape])}, output ${shapeText([null, ...outputShape])}`);
   if (summary) print(`\n${summary}\n`);
-  const widest = Math.max(0, ...tensors.map(({ name }) => name.length));
-  for (const { name, shape, dtype } of tensors) print(`${name.padEnd(widest)}  ${dtype}  ${shapeText(shape)}`);
+  for (const key of new Set(tensors.map((tensor) => tensor.key))) {
+    const of = <T extends Keyed>(list: readonly T[]) => list.filter((item) => item.key === key);
+    if (key !== undefined) print(`\nunder "${key}":`);
+    columns(of(modules).map(({ name, kind }) => [name, kind]));
+    columns(of(tensors).map(({ name, shape, dtype }) => [name, `${dtype}  ${shapeText(shape)}`]));
+  }
   print(`${report.parameters} parameters${report.weightsSha256 ? `, weights sha256 ${report.weightsSha256}` : ""}`);
+}
+
+function columns(lines: readonly (readonly [name: string, rest: string])[]): void {
+  const widest = Math.max(0, ...lines.map(([name]) => name.length));
+  for (const [name, rest] of lines) print(`${name.padEnd(widest)}  ${rest}`);
 }
 
 interface Hash {

@@ -206,7 +206,7 @@ const REFUSED: Readonly<Record<string, RegExp>> = {
   "complex.pt": /a tensor of C64; expected F32/,
   "int.pt": /a tensor of I32; expected F32/,
   "batch-norm.pt": /left over: "bn.weight" \[8\].* an nn.BatchNorm1d.* fold it into the layer before it/,
-  "lstm.pt": /layer "bidirectional": "rnn" is an nn.LSTM, not an nn.GRU/,
+  "lstm.pt": /layer "bidirectional": "rnn" is an nn.LSTM of 3 inputs and 4 units in each direction; expected an nn.GRU/,
 };
 
 for (const [file, message] of Object.entries(REFUSED))

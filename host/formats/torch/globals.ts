@@ -1,7 +1,7 @@
 import { FormatError } from "../../core/errors.ts";
 import { shown } from "../../core/options.ts";
 import { type Allowed, Global, Instance, type Pickled } from "./pickle.ts";
-import { DTYPES, KINDS, type Kind, lastOf, Storage, StoredTensor } from "./tensors.ts";
+import { DTYPES, KINDS, type Kind, lastOf, Storage, TensorView } from "./tensors.ts";
 
 /**
  * Everything that a file of tensors may name. What checkpoints hold besides
@@ -75,7 +75,7 @@ export function allowed(where: string): { allowed: Allowed; storages: Storage[] 
   const storages: Storage[] = [];
   const bad = (what: string, value: Pickled) => new FormatError(`${where}: ${what}: got ${shown(value)}`);
 
-  const tensor = (args: readonly Pickled[], kind?: Kind, metadata?: Pickled): StoredTensor => {
+  const tensor = (args: readonly Pickled[], kind?: Kind, metadata?: Pickled): TensorView => {
     const [storage, offset, shape, stride] = args;
     if (!(storage instanceof Storage)) throw bad("expected the storage of a tensor", storage);
     const own = kind ?? storage.kind;
@@ -92,11 +92,11 @@ export function allowed(where: string): { allowed: Allowed; storages: Storage[] 
     const room = storage.room(own);
     if (!shape.includes(0) && !(last < room))
       throw bad(`a tensor of [${shape}] reaches element ${last} of ${room} in storage`, storage.key);
-    return new StoredTensor(storage, own, offset, shape, stride, where);
+    return new TensorView(storage, own, offset, shape, stride, where);
   };
 
   const parameter: Make = ([data]) => {
-    if (!(data instanceof StoredTensor)) throw bad("expected the tensor of a parameter", data);
+    if (!(data instanceof TensorView)) throw bad("expected the tensor of a parameter", data);
     return data;
   };
 

@@ -76,6 +76,12 @@ async function readTensors(
   if (isTorch(bytes)) return { tensors: stateDict(await readTorch(bytes, where), key, where), ordered: true };
   if (key !== undefined) throw new OptionError(`${where}: "key" is for checkpoints of torch.save`);
   if (!isSafetensors(bytes)) throw noTensors(bytes, where);
+  // Writers sort by name, or by size.
+  return { tensors: fromSafetensors(bytes, where), ordered: false };
+}
+
+/** The tensors of a safetensors file. */
+export function fromSafetensors(bytes: Uint8Array, where: string): Map<string, TorchTensor> {
   const tensors = new Map<string, TorchTensor>();
   for (const [name, { dtype, shape, data }] of readSafetensors(bytes, where).tensors)
     tensors.set(name, {
@@ -87,8 +93,7 @@ async function readTensors(
         throw new FormatError(`${where}: ${shown(name)}: a tensor of ${dtype}; expected F32, F64, F16 or BF16`);
       },
     });
-  // Writers sort by name, or by size.
-  return { tensors, ordered: false };
+  return tensors;
 }
 
 /** Files that people take for weights. */

@@ -1,6 +1,7 @@
 import { FormatError, OptionError } from "../../core/errors.ts";
 import { shown, suggestion } from "../../core/options.ts";
 import { shapeText } from "../../core/tensor.ts";
+import { described } from "./describe.ts";
 import type { TorchModule } from "./modules.ts";
 import type { TorchTensor } from "./tensors.ts";
 
@@ -203,24 +204,26 @@ function shares({ tensors, recurrent }: TorchModule, unit: Unit): boolean {
   });
 }
 
-function leftOver({ module, level, tensors }: Unit): string {
-  const names = listed([...tensors.values()].map(({ fullName, tensor }) => `"${fullName}" ${shapeText(tensor.shape)}`));
+function leftOver(unit: Unit): string {
+  const { module, level, tensors } = unit;
+  const names = [...tensors.values()].map(({ fullName, tensor }) => `"${fullName}" ${shapeText(tensor.shape)}`);
+  const kind = described(unit);
+  const told = `left over: ${listed(names)}${kind ? `, ${kind}` : ""}`;
   if (tensors.has("running_mean"))
-    return `left over: ${names}, an nn.BatchNorm1d, which gruvy has not; fold it into the layer before it in PyTorch, with torch.nn.utils.fusion.fuse_conv_bn_eval or fuse_linear_bn_eval`;
+    return `${told}, which gruvy has not; fold it into the layer before it in PyTorch, with torch.nn.utils.fusion.fuse_conv_bn_eval or fuse_linear_bn_eval`;
+  if (module) return `${told}; { mapping: { ${shown(module)}: null } } ignores it`;
   // Tensors that stand alone are ignored by their own names.
-  const key = module || (level < 0 ? [...tensors.values()][0].fullName : "");
-  return `left over: ${names}${key && `; { mapping: { ${shown(key)}: null } } ignores ${module ? "it" : "the first"}`}`;
+  const own = [...tensors.values()].map(({ fullName }) => `${shown(fullName)}: null`);
+  return level < 0 ? `${told}; { mapping: { ${listed(own)} } } ignores ${own.length > 1 ? "them" : "it"}` : told;
 }
 
-/** nn.LSTM and nn.RNN have the tensors of an nn.GRU, with other counts of gates. */
-const OTHERS: Readonly<Record<number, string>> = { 1: "nn.RNN", 4: "nn.LSTM" };
-
 /** What differs between a layer and the module that is meant for it. */
-function misfit(module: TorchModule, { module: name, level, tensors }: Unit): string {
+function misfit(module: TorchModule, unit: Unit): string {
+  const { module: name, level, tensors } = unit;
   const differences: string[] = [];
-  const [rows, units] = tensors.get("weight_hh")?.tensor.shape ?? [];
-  const other = module.recurrent && OTHERS[rows / units];
-  if (other) return `layer "${module.layer}": ${shown(name)} is an ${other}, not an nn.GRU`;
+  const kind = described(unit);
+  if (module.recurrent && !kind?.includes(module.kind))
+    return `layer "${module.layer}": ${shown(name)} is ${kind ?? "no nn.GRU"}; expected an nn.GRU`;
   for (const { name: own, shape } of module.tensors) {
     const found = tensors.get(own);
     if (!found) differences.push(`"${fullName(name, level, own)}" ${shapeText(shape)} is missing`);

@@ -3,7 +3,7 @@ import { shown } from "../../core/options.ts";
 import { isZip, readZip, unpack, unpackedLimit } from "../zip.ts";
 import { allowed } from "./globals.ts";
 import { type Allowed, Instance, type Pickled, unpickle } from "./pickle.ts";
-import { type Storage, StoredTensor, type TorchTensor } from "./tensors.ts";
+import { type Storage, TensorView, type TorchTensor } from "./tensors.ts";
 
 /**
  * What `torch.save` wrote: since 1.6 a zip of `<root>/data.pkl` and the
@@ -46,14 +46,14 @@ async function readArchive(bytes: Uint8Array, where: string): Promise<Pickled> {
 }
 
 /** The state dict of a module of TorchScript, whose attributes are its tensors and the modules within it. */
-function tensorsOf(module: Instance): Map<string, StoredTensor> {
-  const tensors = new Map<string, StoredTensor>();
+function tensorsOf(module: Instance): Map<string, TensorView> {
+  const tensors = new Map<string, TensorView>();
   const seen = new Set([module]);
   const queue: [Instance, string][] = [[module, ""]];
   for (const [{ attributes }, prefix] of queue) {
     if (!(attributes instanceof Map)) continue;
     for (const [name, value] of attributes as Map<Pickled, Pickled>) {
-      if (value instanceof StoredTensor) tensors.set(`${prefix}${name}`, value);
+      if (value instanceof TensorView) tensors.set(`${prefix}${name}`, value);
       if (!(value instanceof Instance) || seen.has(value)) continue;
       seen.add(value);
       queue.push([value, `${prefix}${name}.`]);
@@ -122,7 +122,7 @@ export function stateDicts(value: Pickled): Map<string, Map<string, TorchTensor>
     // Moments of an optimizer are dictionaries of tensors too, but under numbers, which are not searched.
     const names = object instanceof Map ? [...object.keys()].filter((key) => typeof key === "string") : [];
     const entries: [string, Pickled][] = names.map((name) => [name, (object as Map<string, Pickled>).get(name)]);
-    const tensors = entries.filter((entry): entry is [string, StoredTensor] => entry[1] instanceof StoredTensor);
+    const tensors = entries.filter((entry): entry is [string, TensorView] => entry[1] instanceof TensorView);
     if (tensors.some(([, { shape }]) => shape.length)) found.set(path, new Map(tensors));
     const inside = Array.isArray(object) ? object.map((inner, i): [string, Pickled] => [`${i}`, inner]) : entries;
     for (const [key, inner] of inside) {

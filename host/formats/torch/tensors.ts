@@ -87,7 +87,7 @@ export class Storage {
 }
 
 /** A tensor as the pickle describes it. */
-export class StoredTensor implements TorchTensor {
+export class TensorView implements TorchTensor {
   readonly dtype: string;
   constructor(
     readonly storage: Storage,
