@@ -102,13 +102,15 @@ function placeOf(source: unknown): string | undefined {
 
 /**
  * Fills a model's weights from a file of PyTorch: a state dict or a checkpoint
- * that holds one (`.pt`, `.pth`, zip or legacy), or `.safetensors`.
+ * that holds one (`.pt`, `.pth`, zip or legacy), a TorchScript archive, or
+ * `.safetensors`.
  *
  * Layers take modules of their kind and shape in order: each gru of a stack
  * one level of an nn.GRU, a bidirectional one both directions of a level, an
- * embedding an nn.Embedding, a dense an nn.Linear, a layerNorm an
- * nn.LayerNorm. A module called as the layer goes before others. Where names
- * could be read in two ways, `mapping` decides.
+ * embedding an nn.Embedding, a dense an nn.Linear, a conv1d an nn.Conv1d, a
+ * layerNorm an nn.LayerNorm, a multiHeadAttention an nn.MultiheadAttention. A
+ * module called as the layer goes before others. Where names could be read in
+ * two ways, `mapping` decides; `npx gruvy inspect` shows what a file has.
  *
  * @example
  * const model = await sequential([gru(64, { returnSequences: true }), gru(64), dense(3)], { inputShape: [null, 8] })

@@ -1,7 +1,10 @@
 import { readFileSync } from "node:fs";
 import { exportModel, fromPyTorch } from "../../host/formats/index.ts";
-import { bidirectional, dense, gru, loadModel, type Model, sequential } from "../../host/index.ts";
+import { readSafetensors } from "../../host/formats/safetensors.ts";
+import { toPyTorch } from "../../host/formats/torch/export.ts";
+import { bidirectional, dense, gru, loadModel, type Model, sequential, type Tensor, tensor } from "../../host/index.ts";
 import { KERAS_MODELS } from "../kit/keras-models.ts";
+import { torchFile } from "../kit/torch-file.ts";
 
 /** A reader under attack. */
 export interface Reader {
@@ -32,10 +35,34 @@ function joined(files: Record<string, Uint8Array>): Uint8Array {
   return Uint8Array.from([...files["model.json"], 0, ...files["weights.bin"]]);
 }
 
-/** The network of the PyTorch files of the name gru-2-bi-batch-first, filled from a file. */
-async function torchModel(bytes: Uint8Array): Promise<Model> {
+/** The network of the PyTorch files of the name gru-2-bi-batch-first. */
+function torchNetwork(): Promise<Model> {
   const layer = () => bidirectional(gru(5, { returnSequences: true }));
-  const model = await sequential([layer(), layer(), dense(3)], { inputShape: [null, 2] });
+  return sequential([layer(), layer(), dense(3)], { inputShape: [null, 2] });
+}
+
+/** That network with its weights as files have them that are not among those: TorchScript, weight norm. */
+async function otherTorchFiles(): Promise<Uint8Array[]> {
+  const model = await torchNetwork();
+  const stored = [...readSafetensors(toPyTorch(model)).tensors].map(([name, { shape, data }]): [string, Tensor] => [
+    name,
+    { shape, data: data as Float32Array },
+  ]);
+  model.dispose();
+  const normed = stored.flatMap(([name, weight]): [string, Tensor][] =>
+    name === "dense.weight"
+      ? [
+          [`${name}_g`, tensor([1, 2, 3], [3, 1])],
+          [`${name}_v`, weight],
+        ]
+      : [[name, weight]],
+  );
+  return [torchFile(Object.fromEntries(stored), "script"), torchFile(Object.fromEntries(normed))];
+}
+
+/** That network, filled from a file. */
+async function torchModel(bytes: Uint8Array): Promise<Model> {
+  const model = await torchNetwork();
   try {
     return await fromPyTorch(bytes, model);
   } catch (error) {
@@ -61,8 +88,10 @@ export const READERS: readonly Reader[] = [
   },
   {
     name: "pytorch",
-    seeds: async () =>
-      ["pt", "legacy.pt", "safetensors"].map((form) => fixture(`torch-files/gru-2-bi-batch-first.${form}`)),
+    seeds: async () => [
+      ...["pt", "legacy.pt", "safetensors"].map((form) => fixture(`torch-files/gru-2-bi-batch-first.${form}`)),
+      ...(await otherTorchFiles()),
+    ],
     read: torchModel,
   },
   {

@@ -205,7 +205,7 @@ const REFUSED: Readonly<Record<string, RegExp>> = {
   "quantised.pt": /a quantised tensor; .*dequantize\(\)/,
   "complex.pt": /a tensor of C64; expected F32/,
   "int.pt": /a tensor of I32; expected F32/,
-  "batch-norm.pt": /left over: "bn.weight" \[8\].* an nn.BatchNorm1d.* fold it into the layer before it/,
+  "batch-norm.pt": /left over: "bn.weight" \[8\].* an nn.BatchNorm1d.* fold it in PyTorch into the nn.Linear/,
   "lstm.pt": /layer "bidirectional": "rnn" is an nn.LSTM of 3 inputs and 4 units in each direction; expected an nn.GRU/,
 };
 

@@ -39,9 +39,9 @@ export async function fillFromTorch(source: ModelSource, model: Model, options: 
   const { mapping = {}, prefix = "", key } = options;
   const modules = modulesOf(nodesOf(model, options.layers, where), where, "; fill others with { layers }");
   const { tensors, ordered } = await readTensors(await readSource(source, where), key, where);
-  const units = unitsOf(used(withoutWeightNorm(tensors, where), prefix, mapping, where));
+  const units = unitsOf(withoutWeightNorm(used(tensors, prefix, mapping, where), where));
   const chosen = choose(modules, units, ordered, mapping, where);
-  const weights: Record<string, Tensor> = {};
+  const weights: Record<string, Tensor> = options.layers ? model.weights() : {};
   for (const [{ layer, toGruvy }, unit] of chosen) {
     const read = [...unit.tensors].map(([name, { tensor }]) => [
       name,

@@ -210,7 +210,8 @@ function leftOver(unit: Unit): string {
   const kind = described(unit);
   const told = `left over: ${listed(names)}${kind ? `, ${kind}` : ""}`;
   if (tensors.has("running_mean"))
-    return `${told}, which gruvy has not; fold it into the layer before it in PyTorch, with torch.nn.utils.fusion.fuse_conv_bn_eval or fuse_linear_bn_eval`;
+    return `${told}, which gruvy has not; fold it in PyTorch into the nn.Linear or nn.Conv1d beside it`;
+  if (level > 0) return `${told}, level ${level} of ${shown(module)}; it fills one more layer of that many units`;
   if (module) return `${told}; { mapping: { ${shown(module)}: null } } ignores it`;
   // Tensors that stand alone are ignored by their own names.
   const own = [...tensors.values()].map(({ fullName }) => `${shown(fullName)}: null`);

@@ -64,6 +64,17 @@ test("inspect: architecture, shapes, parameters, size and hashes, the same weigh
   assert.is.not(keras.sha256, own.sha256);
 });
 
+test("inspect: what a checkpoint of PyTorch holds, by its keys", () => {
+  const file = fileURLToPath(new URL("../../fixtures/torch-files/classifier-checkpoint.pt", import.meta.url));
+  const { code, stdout } = gruvy("inspect", file);
+  assert.is(code, 0);
+  assert.match(stdout, /PyTorch weights, .*\n\nunder "model":\n/);
+  assert.match(stdout, /\ngru +an nn\.GRU of 6 inputs and 5 units, 2 levels\n/);
+  assert.match(stdout, /\nhead\.weight +F32 {2}\[3, 5\]\n/);
+  const { tensors } = JSON.parse(gruvy("inspect", file, "--json").stdout);
+  assert.equal(tensors.at(-1), { name: "head.bias", shape: [3], dtype: "F32", key: "model" });
+});
+
 test("errors go to standard error, with exit code 1 for a file and 2 for a command", () => {
   writeFileSync(join(folder, "bad.h5"), "\x89HDF\r\n\x1a\n and no more", "latin1");
   const failures: [number, RegExp, ...string[]][] = [

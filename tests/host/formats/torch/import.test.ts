@@ -15,6 +15,7 @@ import {
   layerNorm,
   type Model,
   mgu,
+  multiHeadAttention,
   OptionError,
   sequential,
   type Tensor,
@@ -22,6 +23,7 @@ import {
 } from "../../../../host/index.ts";
 import { close } from "../../../kit/core.ts";
 import { randomTensor, refuses, sameTensors } from "../../../kit/models.ts";
+import { pickle } from "../../../kit/torch-file.ts";
 
 const folder = new URL("../../../fixtures/torch-files/", import.meta.url);
 const bytes = (name: string) => new Uint8Array(readFileSync(new URL(name, folder)));
@@ -219,6 +221,115 @@ test("what is missing, left over, or of another shape is named, and nothing chan
   await refuses(() => fromPyTorch(bad, model), FormatError, /"dense.bias" has NaN at position 1/);
   sameTensors(model.weights(), before, "unchanged");
   model.dispose();
+});
+
+test("some layers are filled alone, and the others stay as they are", async () => {
+  const model = await sequential([gru(5), dense(3)], { inputShape: [null, 4] });
+  const before = model.weights();
+  const rnn = torchGru("rnn.", 4, 5);
+  await fromPyTorch(file(rnn), model, { layers: ["gru"] });
+  const after = model.weights();
+  sameTensors(
+    { k: after["dense.kernel"], b: after["dense.bias"] },
+    { k: before["dense.kernel"], b: before["dense.bias"] },
+    "dense",
+  );
+  assert.not.equal(after["gru.kernel"].data, before["gru.kernel"].data);
+  await refuses(
+    () => fromPyTorch(file(rnn), model, { layers: ["gur"] }),
+    OptionError,
+    /no layer "gur"; did you mean "gru"\?/,
+  );
+  await refuses(
+    () => fromPyTorch(file({ ...rnn, "fc.weight": [3, 5], "fc.bias": [3] }), model, { layers: ["gru"] }),
+    FormatError,
+    /left over: "fc.bias" \[3\], "fc.weight" \[3, 5\], an nn.Linear of 5 inputs and 3 units/,
+  );
+  model.dispose();
+  const other = await sequential([gru(5, sequences), mgu(3)], { inputShape: [null, 4] });
+  await refuses(() => fromPyTorch(file(rnn), other), FormatError, /layer "mgu": .*; fill others with \{ layers \}/);
+  await fromPyTorch(file(rnn), other, { layers: ["gru"] });
+  other.dispose();
+});
+
+test("tensors, modules and whole parts of a file are left out by their names", async () => {
+  const shapes = {
+    ...torchGru("net.rnn.", 4, 5),
+    "net.rnn.h0": [5],
+    "net.head.0.weight": [2, 2],
+    "net.head.1.weight": [3, 3],
+    bias: [7],
+  };
+  const mapping = { "net.rnn.h0": null, "net.head": null, bias: null };
+  assert.equal(Object.keys(await filled([gru(5)], shapes, { mapping })), [
+    "gru.kernel",
+    "gru.recurrentKernel",
+    "gru.bias",
+  ]);
+  await refuses(
+    () => filled([gru(5)], shapes, { mapping: { ...mapping, "net.hed": null } }),
+    FormatError,
+    /no module "net.hed"; did you mean/,
+  );
+  await refuses(
+    () => filled([gru(5)], shapes, { prefix: "net.rm" }),
+    FormatError,
+    /"prefix": no tensor's name begins with "net.rm"/,
+  );
+  await refuses(
+    () => filled([gru(5)], { ...torchGru("rnn.", 4, 5), ...torchGru("rnn.", 5, 5, 1) }),
+    FormatError,
+    /left over: "rnn.bias_hh_l1" .*level 1 of "rnn"; it fills one more layer/,
+  );
+});
+
+test("what stands in place of weights is named", async () => {
+  const text = (said: string) => new TextEncoder().encode(said);
+  for (const [bytes, message] of [
+    [text('{"metadata": {}, "weight_map": {"a": "b.safetensors"}}'), /got the index of a model in several files/],
+    [text("version https://git-lfs.github.com/spec/v1\noid sha256:00"), /got a pointer of Git LFS/],
+    [pickle("\x80\x04}."), /got a Python pickle that torch.save did not write/],
+    [text("hello"), /got 5 bytes of neither/],
+  ] as const) {
+    const model = await sequential([gru(2)], { inputShape: [null, 1] });
+    await refuses(() => fromPyTorch(bytes, model), FormatError, message);
+    model.dispose();
+  }
+});
+
+test("multi-head attention: what nn.MultiheadAttention cannot hold is refused", async () => {
+  for (const [layer, message] of [
+    [
+      multiHeadAttention(2, { keyUnits: 3 }),
+      /heads · keyUnits is 6, which nn.MultiheadAttention cannot hold: it has 4/,
+    ],
+    [multiHeadAttention(2, { valueUnits: 1 }), /heads · valueUnits is 2/],
+    [multiHeadAttention(2, { units: 3 }), /units is 3/],
+  ] as const) {
+    const model = await sequential([layer], { inputShape: [null, 4] });
+    await refuses(() => toPyTorch(model), FormatError, message);
+    model.dispose();
+  }
+  const E = 4;
+  const whole = {
+    "a.in_proj_weight": [12, E],
+    "a.in_proj_bias": [12],
+    "a.out_proj.weight": [E, E],
+    "a.out_proj.bias": [E],
+  };
+  const weights = await filled([multiHeadAttention(2)], whole);
+  assert.equal(weights["multi_head_attention.keyKernel"].shape, [E, E]);
+  await refuses(
+    () => filled([multiHeadAttention(2)], { ...whole, "a.bias_k": [1, 1, E] }),
+    FormatError,
+    /"a.bias_k" is left over/,
+  );
+  // A module of one's own with an out_proj is none.
+  await refuses(
+    () => filled([multiHeadAttention(2)], { "a.out_proj.weight": [E, E], "a.q.weight": [E, E] }),
+    FormatError,
+    /left over: "a.out_proj.weight" \[4, 4\]/,
+  );
 });
 
 test("gruvy to PyTorch and back is exact, and one nn.GRU has its own names", async () => {

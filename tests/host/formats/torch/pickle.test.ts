@@ -3,15 +3,9 @@ import * as assert from "uvu/assert";
 import { type Allowed, Global, unpickle } from "../../../../host/formats/torch/pickle.ts";
 import { readTorch, stateDict } from "../../../../host/formats/torch/read.ts";
 import type { TorchTensor } from "../../../../host/formats/torch/tensors.ts";
-import { writeZip } from "../../../../host/formats/zip.ts";
-import { FormatError } from "../../../../host/index.ts";
+import { FormatError, tensor } from "../../../../host/index.ts";
 import { refuses } from "../../../kit/models.ts";
-
-/** Bytes of a pickle, written as text: "\x80\x02}." */
-const pickle = (text: string) => Uint8Array.from(text, (c) => c.charCodeAt(0));
-const le = (value: number, bytes: number) =>
-  String.fromCharCode(...Array.from({ length: bytes }, (_, i) => Math.floor(value / 256 ** i) % 256));
-const str = (s: string) => `X${le(s.length, 4)}${s}`;
+import { archive, dict, le, pickle, str, torchFile, tuple, view } from "../../../kit/torch-file.ts";
 
 const ALLOWED: Allowed = {
   globals: new Map<string, ((args: readonly unknown[]) => unknown) | null>([
@@ -113,29 +107,9 @@ test("a pickle that is cut off, or damaged, is refused", async () => {
     await refuses(() => load(text), FormatError, message, text);
 });
 
-/** A file of torch.save: one FloatStorage "0" of 6 numbers, and a pickle that is given. */
-function archive(body: string, numbers = [0, 1, 2, 3, 4, 5]): Uint8Array {
-  return writeZip(
-    new Map([
-      ["x/data.pkl", pickle(`\x80\x02${body}.`)],
-      ["x/data/0", new Uint8Array(Float32Array.from(numbers).buffer)],
-    ]),
-  );
-}
-
-/** A tensor over that storage. */
-function view(offset: number, shape: number[], stride: number[], count = 6, type = "FloatStorage"): string {
-  const tuple = (values: number[]) => `(${values.map((v) => `J${le(v, 4)}`).join("")}t`;
-  return (
-    `ctorch._utils\n_rebuild_tensor_v2\n((${str("storage")}ctorch\n${type}\n${str("0")}${str("cpu")}J${le(count, 4)}tQ` +
-    `J${le(offset, 4)}${tuple(shape)}${tuple(stride)}\x89)tR`
-  );
-}
-
 async function tensorOf(body: string): Promise<TorchTensor> {
-  const other = view(0, [2], [1]);
-  const dict = `}(${str("w")}${body}${str("other")}${other}u`;
-  return stateDict(await readTorch(archive(dict), "test"), undefined, "test").get("w")!;
+  const both = dict(str("w"), body, str("other"), view(0, [2], [1]));
+  return stateDict(await readTorch(archive(both), "test"), undefined, "test").get("w")!;
 }
 
 test("tensors may be views of a storage: offsets, transposed, repeated, shared", async () => {
@@ -155,8 +129,8 @@ test("tensors that reach out of their storage, or name one that is not there, ar
     [view(0, [-1], [1]), /expected a tensor's shape/],
     [view(0, [2], [-1]), /expected a tensor's strides/],
     [view(0, [2], [1, 1]), /expected a tensor's strides/],
-    [view(0, [2], [1], 7), /storage "0": expected 28 bytes, got 24/],
-    [view(0, [2], [1], 6, "QUInt8Storage"), /"torch.QUInt8Storage" is not allowed/],
+    [view(0, [2], [1], { count: 7 }), /storage "0": expected 28 bytes, got 24/],
+    [view(0, [2], [1], { type: "QUInt8Storage" }), /"torch.QUInt8Storage" is not allowed/],
     [view(0, [2], [1]).replace(str("0"), str("1")), /storage "1" is missing/],
   ];
   for (const [body, message] of cases) await refuses(() => tensorOf(body), FormatError, message, body);
@@ -164,16 +138,88 @@ test("tensors that reach out of their storage, or name one that is not there, ar
 
 test("a state dict is found under its key, or asked for", async () => {
   const w = view(0, [2], [1]);
-  const read = async (body: string, key?: string) => [
+  const read = async (body: string, key?: string | string[]) => [
     ...stateDict(await readTorch(archive(body), "test"), key, "test").keys(),
   ];
-  const dict = (...pairs: string[]) => `}(${pairs.join("")}u`;
   const two = dict(str("model"), dict(str("a"), w), str("ema"), dict(str("shadow"), dict(str("b"), w)));
   assert.equal(await read(dict(str("epoch"), "K\x01", str("state_dict"), dict(str("a"), w))), ["a"]);
   await refuses(() => read(two), FormatError, /several dictionaries of tensors: "model", "ema.shadow"/);
   assert.equal(await read(two, "ema.shadow"), ["b"]);
+  assert.equal(await read(two, ["model", "ema.shadow"]), ["model.a", "ema.shadow.b"]);
+  await refuses(() => read(two, ["model", "ema"]), FormatError, /no tensors under "ema"/);
+  // A number that training keeps is no weight, and a list may hold the dictionary.
+  const best = dict(str("best"), view(3, [], []), str("model"), dict(str("a"), w, str("step"), view(0, [], [])));
+  assert.equal(await read(best), ["a", "step"]);
+  assert.equal(await read(`](${dict(str("a"), w)}${dict(str("epoch"), "K\x01")}e`), ["a"]);
+  assert.equal(await read(`](${dict(str("a"), w)}${dict(str("b"), w)}e`, "1"), ["b"]);
   await refuses(() => read(dict(str("a"), "K\x01")), FormatError, /no dictionary of tensors/);
   await refuses(() => read("K\x01"), FormatError, /no dictionary of tensors/);
+});
+
+test("plain data around the weights is read; what it is made of may be named and no more", async () => {
+  const made = (name: string, ...args: string[]) => `c${name.replace(/\.(?=[^.]*$)/, "\n")}\n${tuple(...args)}R`;
+  const around = [
+    [made("argparse.Namespace"), dict(str("lr"), "K\x01"), "b"].join(""),
+    made("collections.defaultdict", "cbuiltins\nlist\n"),
+    made("collections.Counter", dict(str("a"), "K\x01")),
+    made("collections.deque", "]K\x01a", "K\x05"),
+    made("pathlib.PosixPath", str("a"), str("b")),
+    made("datetime.datetime", `C\x02ab`),
+    made("numpy.core.multiarray.scalar", made("numpy.dtype", str("f8")), `C\x02ab`),
+    made("collections.OrderedDict", `](${tuple(str("a"), "K\x01")}e`),
+  ];
+  const body = dict(...around.flatMap((value, i) => [str(`${i}`), value]), str("w"), view(0, [2], [1]));
+  assert.equal([...stateDict(await readTorch(archive(body), "test"), undefined, "test").keys()], ["w"]);
+  await refuses(
+    () => readTorch(archive("cnumpy\nndarray\n)R"), "test"),
+    FormatError,
+    /"numpy.ndarray" may not be called/,
+  );
+  await refuses(() => readTorch(archive("cpathlib\nos\n"), "test"), FormatError, /"pathlib.os" is not allowed/);
+});
+
+test("tensors of other kinds are refused with what would do", async () => {
+  for (const [body, message] of [
+    ["ctorch._utils\n_rebuild_sparse_tensor\n", /is not allowed: a sparse tensor; save it with to_dense\(\)/],
+    ["ctorch._utils\n_rebuild_qtensor\n", /is not allowed: a quantised tensor/],
+    ["ctorch._utils\n_rebuild_meta_tensor_no_storage\n", /has no numbers/],
+  ] as const)
+    await refuses(() => readTorch(archive(body), "test"), FormatError, message);
+  const negated = view(0, [2], [1]).replace(/\x89tR$/, `\x89N${dict(str("neg"), "\x88")}tR`);
+  await refuses(() => tensorOf(negated), FormatError, /a lazily negated tensor/);
+  const complex = await tensorOf(view(0, [2], [1], { type: "ComplexFloatStorage", count: 3 }));
+  assert.is(complex.dtype, "C64");
+  await refuses(() => complex.read(), FormatError, /a tensor of C64; expected F32/);
+});
+
+test("the modules of a TorchScript archive give its state dict", async () => {
+  const tensors = { "a.b.w": tensor([1, 2]), "a.v": tensor([3]), u: tensor([4, 5, 6]) };
+  const read = stateDict(await readTorch(torchFile(tensors, "script"), "test"), undefined, "test");
+  assert.equal(Object.fromEntries([...read].map(([name, value]) => [name, [...value.read()]])), {
+    u: [4, 5, 6],
+    "a.v": [3],
+    "a.b.w": [1, 2],
+  });
+  // A module that holds itself.
+  const cyclic = `c__torch__\nM\n)\x81q\0${dict(str("me"), "h\0", str("w"), view(0, [2], [1]))}b`;
+  assert.equal([...stateDict(await readTorch(archive(cyclic), "test"), undefined, "test").keys()], ["w"]);
+});
+
+test("a pickle takes time and memory in proportion to its length, whatever it asks for again and again", async () => {
+  const n = 50_000;
+  const list = `](${"K\x01".repeat(n)}eq\0`;
+  const begun = performance.now();
+  const name = (module: string, of: string) => `c${module}\n${of}\nq\x01`;
+  for (const body of [
+    `${name("torch", "Size")}0${"h\x01h\0\x85R".repeat(n)}N`,
+    `${name("builtins", "set")}0${"h\x01h\0\x85R".repeat(n)}N`,
+    `${name("collections", "OrderedDict")}0${"h\x01h\0\x85R0".repeat(n)}N`,
+  ])
+    await readTorch(archive(`${list}0${body}`), "test");
+  // A tensor of a type, made by the function that makes tensors of a type, made by itself...
+  const self = `ctorch._tensor\n_rebuild_from_type_v2\nq\0(h\0N]q\x01(h\0Nh\x01eNtR`;
+  await refuses(() => readTorch(archive(self), "test"), FormatError, /expected a tensor/);
+  assert.ok(performance.now() - begun < 3000);
 });
 
 test("dictionaries that hold one another without end are walked once", async () => {
