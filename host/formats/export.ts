@@ -36,19 +36,23 @@ const EXPORTERS: Readonly<Record<ExportFormat, Exporter>> = {
  * @returns the file's bytes; for "tfjs" two files by name: "model.json" and "weights.bin"
  * @throws FormatError when the format cannot hold the model; it names the layer and what would do
  */
-export function exportModel(model: Model, format: "tfjs", options?: ExportOptions): Promise<Record<string, Uint8Array>>;
 export function exportModel(
-  model: Model,
+  model: Model<unknown>,
+  format: "tfjs",
+  options?: ExportOptions,
+): Promise<Record<string, Uint8Array>>;
+export function exportModel(
+  model: Model<unknown>,
   format: Exclude<ExportFormat, "tfjs">,
   options?: ExportOptions,
 ): Promise<Uint8Array>;
 export function exportModel(
-  model: Model,
+  model: Model<unknown>,
   format: ExportFormat,
   options?: ExportOptions,
 ): Promise<Uint8Array | Record<string, Uint8Array>>;
 export async function exportModel(
-  model: Model,
+  model: Model<unknown>,
   format: ExportFormat,
   options: ExportOptions = {},
 ): Promise<Uint8Array | Record<string, Uint8Array>> {
@@ -60,5 +64,6 @@ export async function exportModel(
   model.network.checkAlive();
   if (model.network.quantization)
     throw new StateError(`${where}: a quantised model has no float weights; export the model it was made from`);
-  return exporter.write(model, options);
+  // Writers look at layers and weights: what predict gives is nothing to them.
+  return exporter.write(model as Model, options);
 }

@@ -119,7 +119,7 @@ function placeOf(source: unknown): string | undefined {
  * @returns the model
  * @throws FormatError naming what is missing, what is left over, and shapes that differ; then nothing has changed
  */
-export async function fromPyTorch<M extends Model>(
+export async function fromPyTorch<M extends Model<unknown>>(
   source: ModelSource,
   model: M,
   options: FromPyTorchOptions = {},

@@ -128,7 +128,7 @@ async function modelOf(
   const inputs = features.map((n) => input([null, n]));
   const [layer] = layers();
   const model = await graph({ inputs, outputs: (layer as ReturnType<typeof multiHeadAttention>)(inputs), seed });
-  return { model: model as unknown as Model, x: features.map((n, i) => randomTensor([2, i ? 7 : 6, n], i)) };
+  return { model, x: features.map((n, i) => randomTensor([2, i ? 7 : 6, n], i)) };
 }
 
 for (const row of CASES)

@@ -1,6 +1,6 @@
 import { FormatError } from "../../core/errors.ts";
 import type { Model } from "../../stacks/model.ts";
-import type { Node } from "../../stacks/network.ts";
+import type { Node, Topology } from "../../stacks/network.ts";
 import { type WritableTensor, writeSafetensors } from "../safetensors.ts";
 import { modulesOf, type TorchModule } from "./modules.ts";
 
@@ -15,14 +15,14 @@ import { modulesOf, type TorchModule } from "./modules.ts";
  */
 export function toPyTorch(model: Model): Uint8Array {
   const where = "exportModel()";
-  const { nodes } = model.network;
+  const { nodes, topology } = model.network;
   const backwards = nodes.find(({ layer }) => layer.config.goBackwards);
   if (backwards)
     throw new FormatError(
       `${where}: layer "${backwards.name}": goBackwards, which nn.GRU has only beside a forward direction; use bidirectional`,
     );
   const modules = modulesOf(nodes, where);
-  const places = placesOf(nodes, modules);
+  const places = placesOf(nodes, modules, readersOf(topology));
   const alone =
     new Set([...places.values()].map(({ module }) => module)).size === 1 && modules.every((m) => m.recurrent);
   const weights = model.weights();
@@ -39,10 +39,19 @@ export function toPyTorch(model: Model): Uint8Array {
   return writeSafetensors(tensors, { format: "pt" });
 }
 
+/** How often each node is read: by other nodes, and as an output. */
+function readersOf({ nodes, outputs }: Topology): number[] {
+  const counts = nodes.map(() => 0);
+  const sources = nodes.flatMap(({ inputs, initialStates = [] }) => [...inputs, ...initialStates]);
+  for (const { node } of [...sources, ...outputs.map(({ source }) => source)]) counts[node]++;
+  return counts;
+}
+
 /** The module, and in an nn.GRU the level, of each layer. */
 function placesOf(
   nodes: readonly Node[],
   modules: readonly TorchModule[],
+  readers: readonly number[],
 ): Map<TorchModule, { module: string; level: number }> {
   const places = new Map<TorchModule, { module: string; level: number }>();
   let before: { node: Node; module: string; level: number } | undefined;
@@ -54,7 +63,7 @@ function placesOf(
       continue;
     }
     if (!module.recurrent) before = undefined;
-    const follows = before && follow(before.node, node) && readsOnly(nodes, i, nodes.indexOf(before.node));
+    const follows = before && follow(before.node, node) && readsOnly(nodes, readers, i, nodes.indexOf(before.node));
     const place =
       before && follows ? { module: before.module, level: before.level + 1 } : { module: node.name, level: 0 };
     places.set(module, place);
@@ -70,12 +79,13 @@ function follow(a: Node, b: Node): boolean {
   return a.layer.type === b.layer.type && x.units === y.units && x.useBias === y.useBias;
 }
 
-/** Whether node `to` reads node `from` and nothing else, through dropout at most. */
-function readsOnly(nodes: readonly Node[], to: number, from: number): boolean {
+/** Whether node `to` reads node `from` and nothing else, and nothing else reads that; through dropout at most. */
+function readsOnly(nodes: readonly Node[], readers: readonly number[], to: number, from: number): boolean {
   for (let at = to; ; ) {
     const { inputs, initialStates } = nodes[at];
     if (inputs.length !== 1 || inputs[0].state !== undefined || initialStates) return false;
     at = inputs[0].node;
+    if (readers[at] !== 1) return false;
     if (at === from) return true;
     if (at < 0 || nodes[at].layer.type !== "dropout") return false;
   }

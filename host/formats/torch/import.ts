@@ -31,7 +31,11 @@ export interface FromPyTorchOptions {
 }
 
 /** What `fromPyTorch` does (host/formats/import.ts). */
-export async function fillFromTorch(source: ModelSource, model: Model, options: FromPyTorchOptions): Promise<void> {
+export async function fillFromTorch(
+  source: ModelSource,
+  model: Model<unknown>,
+  options: FromPyTorchOptions,
+): Promise<void> {
   const where = "fromPyTorch()";
   if (!(model instanceof Model)) throw new OptionError(`${where}: the second argument is not a model`);
   checkOptions(where, options, ["mapping", "prefix", "key", "layers"]);
@@ -58,7 +62,11 @@ export async function fillFromTorch(source: ModelSource, model: Model, options: 
 }
 
 /** The layers that are to be filled. */
-function nodesOf({ network: { nodes } }: Model, layers: readonly string[] | undefined, where: string): readonly Node[] {
+function nodesOf(
+  { network: { nodes } }: Model<unknown>,
+  layers: readonly string[] | undefined,
+  where: string,
+): readonly Node[] {
   if (layers === undefined) return nodes;
   const names = nodes.map(({ name }) => name);
   for (const layer of layers)

@@ -271,14 +271,14 @@ function layerOf({ layer }: Node): Wrapped {
 
 /**
  * The modules of a model, in the order of its layers. Layers without
- * parameters have none.
+ * parameters have none, and one that is used again is the one it was.
  *
  * @param instead what to do about one that PyTorch has no module for
  * @throws FormatError for such a layer
  */
 export function modulesOf(nodes: readonly Node[], where: string, instead = ""): TorchModule[] {
   return nodes
-    .filter(({ params }) => params.length > 0)
+    .filter(({ params, shares }) => params.length > 0 && shares === undefined)
     .map((node) => {
       const { type } = layerOf(node);
       if (!Object.hasOwn(MODULES, type))

@@ -1,16 +1,19 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { fromPyTorch } from "../../../../host/formats/index.ts";
-import { writeSafetensors } from "../../../../host/formats/safetensors.ts";
+import { exportModel, fromPyTorch } from "../../../../host/formats/index.ts";
+import { readSafetensors, writeSafetensors } from "../../../../host/formats/safetensors.ts";
 import { toPyTorch } from "../../../../host/formats/torch/export.ts";
 import {
+  add,
   bidirectional,
   dense,
   dropout,
   embedding,
   FormatError,
+  graph,
   gru,
+  input,
   type Layer,
   layerNorm,
   type Model,
@@ -360,6 +363,29 @@ test("gruvy to PyTorch and back is exact, and one nn.GRU has its own names", asy
   sameTensors((await fromPyTorch(exported, again)).weights(), stack.weights(), "one nn.GRU");
   stack.dispose();
   again.dispose();
+});
+
+test("layers used again have their tensors once; grus that others read too are modules of their own", async () => {
+  const [a, b] = [input([6, 3]), input([6, 3])];
+  const shared = gru(4, { ...sequences, name: "shared" });
+  const make = (seed: number) =>
+    graph({ inputs: [a, b], outputs: add()([shared(a), gru(4, sequences)(shared(b))]), seed });
+  const model = await make(1);
+  const names = [...readSafetensors(toPyTorch(model)).tensors.keys()];
+  const bias = (name: string) => names.filter((full) => full.startsWith(`${name}.bias_ih`));
+  assert.equal([bias("shared"), bias("gru")], [["shared.bias_ih_l0"], ["gru.bias_ih_l0"]]);
+  const other = await make(2);
+  await fromPyTorch(toPyTorch(model), other);
+  sameTensors(other.weights(), model.weights(), "shared");
+  model.dispose();
+  other.dispose();
+  // The output of the first is read by the sum as well.
+  const first = gru(3, { ...sequences, name: "first" })(a);
+  const second = gru(3, { ...sequences, name: "second" })(first);
+  const residual = await graph({ inputs: a, outputs: [add()([first, second]), second] });
+  const exported = [...readSafetensors(await exportModel(residual, "pytorch")).tensors.keys()];
+  assert.ok(exported.includes("first.weight_ih_l0") && exported.includes("second.weight_ih_l0"));
+  residual.dispose();
 });
 
 test("what PyTorch cannot hold is refused by the layer's name", async () => {
