@@ -46,6 +46,17 @@ const PLAIN: Readonly<Record<string, Make | null>> = {
   ...each(["numpy.core.multiarray", "numpy._core.multiarray"], ["_reconstruct", "scalar"], nothing),
   "numpy.dtype": nothing,
   ...each(["numpy"], ["ndarray", "float16", "float32", "float64", "int32", "int64", "bool_"], null),
+  // Scalers of inputs and targets, and settings, that training scripts save beside the weights.
+  ...each(
+    ["sklearn.preprocessing._data", "sklearn.preprocessing.data"],
+    ["StandardScaler", "MinMaxScaler", "RobustScaler", "MaxAbsScaler"],
+    nothing,
+  ),
+  ...each(["sklearn.preprocessing._label", "sklearn.preprocessing.label"], ["LabelEncoder"], nothing),
+  ...each(["omegaconf.dictconfig", "omegaconf.listconfig"], ["DictConfig", "ListConfig"], nothing),
+  ...each(["omegaconf.base"], ["ContainerMetadata", "Metadata"], nothing),
+  ...each(["omegaconf.nodes"], ["AnyNode", "StringNode", "IntegerNode", "FloatNode", "BooleanNode"], nothing),
+  "typing.Any": null,
   // TorchScript's.
   ...each(["torch.jit._pickle"], ["build_intlist", "build_doublelist", "build_boollist", "build_tensorlist"], listOf),
   "torch.jit._pickle.restore_type_tag": ([value]) => value,

@@ -163,6 +163,8 @@ test("plain data around the weights is read; what it is made of may be named and
     made("collections.defaultdict", "cbuiltins\nlist\n"),
     made("collections.Counter", dict(str("a"), "K\x01")),
     made("collections.deque", "]K\x01a", "K\x05"),
+    [made("sklearn.preprocessing._data.StandardScaler"), dict(str("with_mean"), "\x88"), "b"].join(""),
+    made("omegaconf.dictconfig.DictConfig"),
     made("pathlib.PosixPath", str("a"), str("b")),
     made("datetime.datetime", `C\x02ab`),
     made("numpy.core.multiarray.scalar", made("numpy.dtype", str("f8")), `C\x02ab`),
