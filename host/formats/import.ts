@@ -35,7 +35,7 @@ const IMPORTERS: readonly Importer[] = [
     matches: isTorch,
     load() {
       throw new FormatError(
-        "loadModel(): a file of PyTorch's, which holds weights and no architecture; make the model, then fill it with fromPyTorch(source, model) of gruvy/formats",
+        "loadModel(): a file of PyTorch's, which holds weights and no architecture; make the model, then fill it with fromPyTorch(source, model) of gruvy/formats; npx gruvy inspect lists the modules in the file",
       );
     },
   },

@@ -1,3 +1,4 @@
+import { concat } from "../../host/formats/concat.ts";
 import { writeZip } from "../../host/formats/zip.ts";
 import type { Tensor } from "../../host/index.ts";
 
@@ -39,6 +40,19 @@ export function archive(body: string, storages: readonly (readonly number[])[] =
       ]),
     ]),
   );
+}
+
+/** The same as PyTorch before 1.6 wrote it, with storages of f32. */
+export function legacy(body: string, storages: readonly (readonly number[])[], littleEndian = true): Uint8Array {
+  const magic = "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
+  const system = dict(str("little_endian"), littleEndian ? "\x88" : "\x89");
+  const keys = `](${storages.map((_, i) => str(`${i}`)).join("")}e`;
+  const head = [magic, "M\xe9\x03", system, body, keys].map((value) => pickle(`\x80\x02${value}.`));
+  const tail = storages.flatMap((numbers) => [
+    pickle(le(numbers.length, 8)),
+    new Uint8Array(Float32Array.from(numbers).buffer),
+  ]);
+  return concat([...head, ...tail]);
 }
 
 /** Tensors as the attributes of modules within modules, as TorchScript has them. */

@@ -89,8 +89,10 @@ function readLegacy(bytes: Uint8Array, where: string): Pickled {
     at += 8;
     const own = byKey.get(key) ?? [];
     byKey.delete(key);
-    const size = own[0]?.kind?.size;
-    if (size === undefined) throw new FormatError(`${where}: storage ${shown(key)} belongs to no tensor`);
+    if (own.length === 0) throw new FormatError(`${where}: storage ${shown(key)} belongs to no tensor`);
+    const { size } = own[0];
+    if (own.some((storage) => storage.size !== size))
+      throw new FormatError(`${where}: storage ${shown(key)}: numbers of several types`);
     if (count * size > bytes.length - at)
       throw new FormatError(
         `${where}: storage ${shown(key)}: expected ${count * size} bytes, got ${bytes.length - at}`,
@@ -102,9 +104,9 @@ function readLegacy(bytes: Uint8Array, where: string): Pickled {
   return object.value;
 }
 
-function checkLength({ key, bytes, kind, first, count }: Storage, where: string): void {
+function checkLength({ key, bytes, size, first, count }: Storage, where: string): void {
   // The length of an untyped storage is in bytes.
-  const expected = (first + count) * (kind?.size ?? 1);
+  const expected = (first + count) * size;
   if (!bytes || bytes.length < expected)
     throw new FormatError(`${where}: storage ${shown(key)}: expected ${expected} bytes, got ${bytes?.length ?? 0}`);
 }
@@ -149,7 +151,8 @@ export function stateDict(
   const names = listed([...found.keys()]);
   if (keys === undefined) {
     if (found.size === 1) return [...found.values()][0];
-    if (found.size === 0) throw new FormatError(`${where}: the file has no dictionary of tensors`);
+    if (found.size === 0)
+      throw new FormatError(`${where}: the file has no dictionary of tensors; save model.state_dict()`);
     throw new FormatError(`${where}: several dictionaries of tensors: ${names}; choose one with { key }`);
   }
   const dictionary = (key: string) => {

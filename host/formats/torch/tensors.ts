@@ -74,6 +74,11 @@ export class Storage {
     readonly first: number,
   ) {}
 
+  /** Bytes of an element. */
+  get size(): number {
+    return this.kind?.size ?? 1;
+  }
+
   /** Elements of a kind that it has room for. */
   room({ size }: Kind): number {
     return this.kind ? this.count : Math.floor(this.count / size);
@@ -81,7 +86,7 @@ export class Storage {
 
   /** Elements [from, to). */
   read(kind: Kind, from: number, to: number): ArrayLike<number> {
-    const start = this.first * (this.kind?.size ?? 1);
+    const start = this.first * this.size;
     return kind.read!(this.bytes!.subarray(start + from * kind.size, start + to * kind.size));
   }
 }
