@@ -166,6 +166,10 @@ def write(folder):
     torch.save(dict(state, extra=torch.zeros(3)), j("extra.pt"))
     torch.jit.script(Net(net)).save(j("script.pt"))
     torch.jit.trace(Net(net), x).save(j("trace.pt"))
+    torch.jit.freeze(torch.jit.trace(Net(net).eval(), x)).save(j("frozen.pt"))
+    torch.save(torch.optim.swa_utils.AveragedModel(net).state_dict(), j("averaged.pt"))
+    dynamic = torch.ao.quantization.quantize_dynamic(copy.deepcopy(net), {nn.GRU})
+    torch.save(dynamic.state_dict(), j("dynamic.pt"))
     # What no model of ours is made of.
     torch.save(dict(state, m=torch.eye(3).to_sparse()), j("sparse.pt"))
     torch.save(dict(state, m=torch.quantize_per_tensor(torch.eye(3), 0.1, 0, torch.qint8)), j("quantised.pt"))

@@ -179,6 +179,7 @@ const FILES: Readonly<Record<string, Parameters<typeof fromPyTorch>[2]>> = {
   "extra.pt": { mapping: { extra: null } },
   "weight-norm.pt": {},
   "parametrized.pt": {},
+  "averaged.pt": {},
   "script.pt": {},
   "trace.pt": {},
 };
@@ -203,6 +204,8 @@ const REFUSED: Readonly<Record<string, RegExp>> = {
   "extra.pt": /left over: "extra" \[3\]; \{ mapping: \{ "extra": null \} \}/,
   "sparse.pt": /a sparse tensor; save it with to_dense\(\)/,
   "quantised.pt": /a quantised tensor; .*dequantize\(\)/,
+  "dynamic.pt": /"torch.ScriptObject" is not allowed: .*save the float model/,
+  "frozen.pt": /a TorchScript archive without parameters; save model\.state_dict\(\) before torch\.jit\.freeze/,
   "complex.pt": /a tensor of C64; expected F32/,
   "int.pt": /a tensor of I32; expected F32/,
   "batch-norm.pt": /left over: "bn.weight" \[8\].* an nn.BatchNorm1d.* fold it in PyTorch into the nn.Linear/,

@@ -76,6 +76,7 @@ const REASONS: readonly (readonly [RegExp, string])[] = [
     /^torch\.Q\w+Storage$|_rebuild_qtensor$/,
     "a quantised tensor; save the float model, or the tensor with dequantize()",
   ],
+  [/^torch\.ScriptObject$/, "an object of C++, such as the weights of a quantised model; save the float model"],
   [/_rebuild_meta_tensor/, "a tensor of the meta device, which has no numbers"],
 ];
 

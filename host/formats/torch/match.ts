@@ -34,8 +34,8 @@ export function unitsOf(tensors: ReadonlyMap<string, TorchTensor>): Unit[] {
   const units = new Map<string, Unit>();
   for (const [fullName, tensor] of tensors) {
     const [module, own] = splitName(fullName, tensors);
-    // Counters of batches, which are no weights.
-    if (own === "num_batches_tracked") continue;
+    // Counters of batches or averages, which are no weights.
+    if (tensor.shape.length === 0 && /^[IU]/.test(tensor.dtype)) continue;
     const match = LEVEL.exec(own);
     const level = match ? Number(match[2]) : -1;
     const id = `${level} ${module}`;

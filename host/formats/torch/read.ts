@@ -42,7 +42,13 @@ async function readArchive(bytes: Uint8Array, where: string): Promise<Pickled> {
     if (entry.deflated) room -= entry.size;
     checkLength(storage, where);
   }
-  return value instanceof Instance ? tensorsOf(value) : value;
+  if (!(value instanceof Instance)) return value;
+  const tensors = tensorsOf(value);
+  if (tensors.size === 0)
+    throw new FormatError(
+      `${where}: a TorchScript archive without parameters; save model.state_dict() before torch.jit.freeze`,
+    );
+  return tensors;
 }
 
 /** The state dict of a module of TorchScript, whose attributes are its tensors and the modules within it. */
