@@ -95,7 +95,7 @@ function show(report: Report, summary: string, json?: boolean): void {
 }
 
 function columns(lines: readonly (readonly [name: string, rest: string])[]): void {
-  const widest = Math.max(0, ...lines.map(([name]) => name.length));
+  const widest = lines.reduce((most, [name]) => Math.max(most, name.length), 0);
   for (const [name, rest] of lines) print(`${name.padEnd(widest)}  ${rest}`);
 }
 

@@ -23,11 +23,12 @@ export function described({ tensors }: Unit): string | undefined {
 
 /** The modules of a file by their names, an nn.GRU of several levels as one. */
 export function modulesIn(units: readonly Unit[]): { name: string; kind: string }[] {
-  const levels = (module: string) => units.filter((unit) => unit.module === module && unit.level >= 0).length;
+  const levels = new Map<string, number>();
+  for (const { module, level } of units) if (level >= 0) levels.set(module, (levels.get(module) ?? 0) + 1);
   return units
     .filter(({ level }) => level <= 0)
     .map((unit) => {
-      const count = levels(unit.module);
+      const count = levels.get(unit.module) ?? 1;
       const kind = described(unit) ?? "a module of its own";
       return { name: unit.module, kind: count > 1 ? `${kind}, ${count} levels` : kind };
     });
