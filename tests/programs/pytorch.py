@@ -176,8 +176,17 @@ def write(folder):
     torch.save({k: v.to(torch.complex64) for k, v in state.items()}, j("complex.pt"))
     torch.save({k: v.to(torch.int32) for k, v in state.items()}, j("int.pt"))
     norms = nn.Sequential()
-    norms.rnn, norms.bn, norms.head = net.rnn, nn.BatchNorm1d(8), net.head
+    norms.rnn, norms.bn, norms.head = net.rnn, nn.BatchNorm1d(8, eps=1e-3), net.head
+    norms.bare = nn.BatchNorm1d(2, eps=1e-3, affine=False)
+    for numbers in norms.bn.weight, norms.bn.bias, *norms.bn.buffers(), *norms.bare.buffers():
+        if numbers.dim():
+            nn.init.uniform_(numbers, 0.1, 1)
     torch.save(norms.state_dict(), j("batch-norm.pt"))
+    norms.eval()
+    with torch.no_grad():
+        features = norms.bn(norms.rnn(x)[0].transpose(1, 2)).transpose(1, 2)
+        normed_y = norms.bare(norms.head(features).transpose(1, 2)).transpose(1, 2)
+    json.dump(normed_y.flatten().tolist(), open(j("batch-norm.json"), "w"))
     lstm = nn.Sequential()
     lstm.rnn, lstm.head = nn.LSTM(3, 4, 2, bidirectional=True), net.head
     torch.save(lstm.state_dict(), j("lstm.pt"))

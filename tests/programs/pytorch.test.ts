@@ -196,6 +196,31 @@ for (const [file, options] of Object.entries(FILES))
     again.dispose();
   });
 
+test("dense layers hold batch normalisations, where the mapping says so", async () => {
+  const layers = () => [
+    bidirectional(gru(4, sequences)),
+    bidirectional(gru(4, sequences)),
+    dense(8, { name: "norm" }),
+    dense(2),
+    dense(2, { name: "bare" }),
+  ];
+  const model = await sequential(layers(), { inputShape: [null, 3] });
+  const mapping = { bn: "norm", bare: "bare" };
+  await fromPyTorch(join(folder, "batch-norm.pt"), model, { mapping, batchNormEpsilon: 1e-3 });
+  const out = (await model.predict(tensor(Float32Array.from(x), [2, 5, 3]))) as Tensor;
+  close(out.data, JSON.parse(readFileSync(join(folder, "batch-norm.json"), "utf8")), TOLERANCE, "batch-norm.pt");
+  // Another epsilon gives other numbers.
+  await fromPyTorch(join(folder, "batch-norm.pt"), model, { mapping });
+  const other = (await model.predict(tensor(Float32Array.from(x), [2, 5, 3]))) as Tensor;
+  assert.ok(other.data.some((v, i) => Math.abs(v - out.data[i]) > 1e-4));
+  await refuses(
+    () => fromPyTorch(join(folder, "batch-norm.pt"), model, { mapping: { bn: "bare", bare: "norm" } }),
+    FormatError,
+    /layer "bare": "bn.weight": expected \[2, 2\], got \[8, 8\]/,
+  );
+  model.dispose();
+});
+
 /** What is refused, and what it says. */
 const REFUSED: Readonly<Record<string, RegExp>> = {
   "whole.pt": /"torch\.nn\.modules\.[a-zA-Z.]+" is not allowed.*save model\.state_dict\(\)/,
@@ -208,7 +233,8 @@ const REFUSED: Readonly<Record<string, RegExp>> = {
   "frozen.pt": /a TorchScript archive without parameters; save model\.state_dict\(\) before torch\.jit\.freeze/,
   "complex.pt": /a tensor of C64; expected F32/,
   "int.pt": /a tensor of I32; expected F32/,
-  "batch-norm.pt": /left over: "bn.weight" \[8\].* an nn.BatchNorm1d.* fold it in PyTorch into the nn.Linear/,
+  "batch-norm.pt":
+    /left over: "bn.weight" \[8\].* an nn.BatchNorm1d.* a dense layer .* \{ mapping: \{ "bn": "dense" \} \}/,
   "lstm.pt": /layer "bidirectional": "rnn" is an nn.LSTM of 3 inputs and 4 units in each direction; expected an nn.GRU/,
 };
 

@@ -1,5 +1,5 @@
 import { FormatError, GruvyError, OptionError } from "../../core/errors.ts";
-import { checkOptions, shown, suggestion } from "../../core/options.ts";
+import { checkOptions, real, shown, suggestion } from "../../core/options.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { Model } from "../../stacks/model.ts";
 import type { Node } from "../../stacks/network.ts";
@@ -15,12 +15,14 @@ import { withoutWeightNorm } from "./weight-norm.ts";
 export interface FromPyTorchOptions {
   /**
    * Which module of the file fills which layer: `{ "encoder.rnn": ["gru", "gru_1"], head: "dense" }`, an array for the
-   * levels of an nn.GRU; null: not used, also of a tensor or of all that begins so. What is not named here is found by
-   * shape and order.
+   * levels of an nn.GRU; null: not used, also of a tensor or of all that begins so. An nn.BatchNorm1d goes into a dense
+   * layer in its place. What is not named here is found by shape and order.
    */
   mapping?: Mapping;
   /** Use only the tensors whose names begin so, such as "encoder." */
   prefix?: string;
+  /** Of an nn.BatchNorm1d that `mapping` puts into a dense layer; files do not hold it. Default 1e-5, as PyTorch's. */
+  batchNormEpsilon?: number;
   /** Fill these layers alone. Default: all. */
   layers?: readonly string[];
   /**
@@ -38,13 +40,14 @@ export async function fillFromTorch(
 ): Promise<void> {
   const where = "fromPyTorch()";
   if (!(model instanceof Model)) throw new OptionError(`${where}: the second argument is not a model`);
-  checkOptions(where, options, ["mapping", "prefix", "key", "layers"]);
+  checkOptions(where, options, ["mapping", "prefix", "key", "layers", "batchNormEpsilon"]);
   model.network.checkAlive();
   const { mapping = {}, prefix = "", key } = options;
+  const batchNormEpsilon = real(where, "batchNormEpsilon", options.batchNormEpsilon ?? 1e-5, "[0, 1)");
   const modules = modulesOf(nodesOf(model, options.layers, where), where, "; fill others with { layers }");
   const { tensors, ordered } = await readTensors(await readSource(source, where), key, where);
   const units = unitsOf(withoutWeightNorm(used(tensors, prefix, mapping, where), where));
-  const chosen = choose(modules, units, ordered, mapping, where);
+  const chosen = choose(modules, units, ordered, mapping, batchNormEpsilon, where);
   const weights: Record<string, Tensor> = options.layers ? model.weights() : {};
   for (const [{ layer, toGruvy }, unit] of chosen) {
     const read = [...unit.tensors].map(([name, { tensor }]) => [

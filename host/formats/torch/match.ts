@@ -1,6 +1,7 @@
 import { FormatError, OptionError } from "../../core/errors.ts";
 import { shown, suggestion } from "../../core/options.ts";
 import { shapeText } from "../../core/tensor.ts";
+import { asLinear, isBatchNorm } from "./batch-norm.ts";
 import { described } from "./describe.ts";
 import type { TorchModule } from "./modules.ts";
 import type { TorchTensor } from "./tensors.ts";
@@ -110,6 +111,7 @@ export function choose(
   units: readonly Unit[],
   ordered: boolean,
   mapping: Mapping,
+  batchNormEpsilon: number,
   where: string,
 ): Map<TorchModule, Unit> {
   const left = new Set(units);
@@ -135,8 +137,10 @@ export function choose(
         throw new OptionError(
           `${where}: "mapping": no layer ${shown(layer)} with weights; the model has ${quoted(modules.map((m) => m.layer))}`,
         );
-      if (!fits(module, of[i])) problems.push(misfit(module, of[i]));
-      take(module, of[i]);
+      const unit = isBatchNorm(of[i]) && module.kind === "nn.Linear" ? asLinear(of[i], batchNormEpsilon) : of[i];
+      if (!fits(module, unit)) problems.push(misfit(module, unit));
+      chosen.set(module, unit);
+      left.delete(of[i]);
     });
   }
 
@@ -209,8 +213,8 @@ function leftOver(unit: Unit): string {
   const names = [...tensors.values()].map(({ fullName, tensor }) => `"${fullName}" ${shapeText(tensor.shape)}`);
   const kind = described(unit);
   const told = `left over: ${listed(names)}${kind ? `, ${kind}` : ""}`;
-  if (tensors.has("running_mean"))
-    return `${told}, which gruvy has not; fold it in PyTorch into the nn.Linear or nn.Conv1d beside it`;
+  if (isBatchNorm(unit))
+    return `${told}, which gruvy has not; a dense layer of as many units in its place can hold it: { mapping: { ${shown(module)}: "dense" } }`;
   if (level > 0) return `${told}, level ${level} of ${shown(module)}; it fills one more layer of that many units`;
   if (module) return `${told}; { mapping: { ${shown(module)}: null } } ignores it`;
   // Tensors that stand alone are ignored by their own names.
