@@ -109,8 +109,8 @@ function placeOf(source: unknown): string | undefined {
  * one level of an nn.GRU, a bidirectional one both directions of a level, an
  * embedding an nn.Embedding, a dense an nn.Linear, a conv1d an nn.Conv1d, a
  * layerNorm an nn.LayerNorm, a multiHeadAttention an nn.MultiheadAttention. A
- * module called as the layer goes before others. Where names could be read in
- * two ways, `mapping` decides; `npx gruvy inspect` shows what a file has.
+ * module called as the layer goes before others. Where names and order say
+ * different things, `mapping` decides; `npx gruvy inspect` shows what a file has.
  *
  * @example
  * const model = await sequential([gru(64, { returnSequences: true }), gru(64), dense(3)], { inputShape: [null, 8] })

@@ -148,17 +148,21 @@ export function choose(
   for (const module of modules) {
     if (chosen.has(module)) continue;
     const candidates = [...left].filter((unit) => fits(module, unit));
-    const named = candidates.filter((unit) => lastName(unit.module) === module.layer);
+    const byName = named(module, candidates);
     const next = candidates.find((unit) => unit.module === last?.module && unit.level === (last?.level ?? 0) + 1);
-    let unit: Unit | undefined = named.length === 1 ? named[0] : next;
-    if (!unit && candidates.length) {
-      unit = ordered ? candidates[0] : firstByNumber(candidates);
-      if (!unit)
-        throw new FormatError(
-          `${where}: layer "${module.layer}": several modules fit: ${quoted(candidates.map((c) => c.module))}; ` +
-            `choose with { mapping: { ${shown(candidates[0].module)}: "${module.layer}" } }`,
-        );
-    }
+    const byOrder = next ?? (ordered ? candidates.at(0) : firstByNumber(candidates));
+    const rivals = modules.filter((m) => m !== module && !chosen.has(m) && candidates.some((unit) => fits(m, unit)));
+    // Names of layers may be nobody's choice: they decide against the order only where the file has no others.
+    const contested =
+      byName !== byOrder &&
+      candidates.some((unit) => !modules.some(({ layer }) => layer === lastName(unit.module))) &&
+      (byName ? rivals.length > 0 : rivals.some((m) => named(m, candidates) === byOrder));
+    const unit = byName ?? byOrder;
+    if (contested || (!unit && candidates.length))
+      throw new FormatError(
+        `${where}: layer "${module.layer}": several modules fit: ${quoted(candidates.map((c) => c.module))}; ` +
+          `choose with { mapping: { ${shown(candidates[0].module)}: "${module.layer}" } }`,
+      );
     if (unit) {
       take(module, unit);
       last = unit;
@@ -184,8 +188,15 @@ function lastName(module: string): string {
   return module.slice(module.lastIndexOf(".") + 1);
 }
 
+/** The only one that is called as the layer. */
+function named({ layer }: TorchModule, units: readonly Unit[]): Unit | undefined {
+  const of = units.filter(({ module }) => lastName(module) === layer);
+  return of.length === 1 ? of[0] : undefined;
+}
+
 /** The first of modules whose names differ in numbers alone; undefined where they differ otherwise. */
 function firstByNumber(units: readonly Unit[]): Unit | undefined {
+  if (units.length === 0) return undefined;
   const stem = (unit: Unit) => unit.module.replace(/\d+/g, "#");
   if (units.some((unit) => stem(unit) !== stem(units[0]))) return undefined;
   const numbers = ({ module, level }: Unit) => [...(module.match(/\d+/g) ?? []).map(Number), level];

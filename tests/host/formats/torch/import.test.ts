@@ -26,7 +26,7 @@ import {
 } from "../../../../host/index.ts";
 import { close } from "../../../kit/core.ts";
 import { randomTensor, refuses, sameTensors } from "../../../kit/models.ts";
-import { pickle } from "../../../kit/torch-file.ts";
+import { pickle, torchFile } from "../../../kit/torch-file.ts";
 
 const folder = new URL("../../../fixtures/torch-files/", import.meta.url);
 const bytes = (name: string) => new Uint8Array(readFileSync(new URL(name, folder)));
@@ -164,6 +164,32 @@ test("a prefix chooses among the modules of a file, and a mapping too", async ()
     },
     "another name",
   );
+});
+
+test("where a name says otherwise than the order, the mapping decides; unless the file has all of them", async () => {
+  const linear = (name: string, seed: number) => ({ [`${name}.weight`]: randomTensor([4, 4], seed) });
+  const tensors = (first: string, second: string) => ({ ...linear(first, 1), ...linear(second, 2) });
+  const pair = (first: string, second: string) => torchFile(tensors(first, second));
+  const fill = async (source: Uint8Array, names: readonly (string | undefined)[]) => {
+    const layers = names.map((name) => dense(4, { useBias: false, name }));
+    const model = await sequential(layers, { inputShape: [4] });
+    try {
+      return Object.values((await fromPyTorch(source, model)).weights()).map(({ data }) => data[1]);
+    } finally {
+      model.dispose();
+    }
+  };
+  const [one, two] = [1, 2].map((seed) => randomTensor([4, 4], seed).data[4]);
+  assert.equal(await fill(pair("fc", "out"), [undefined, undefined]), [one, two]);
+  assert.equal(await fill(pair("b", "a"), ["a", "b"]), [two, one]);
+  assert.equal(await fill(pair("a", "x"), ["a", "y"]), [one, two]);
+  // The layers are called "dense" and "dense_1" because nobody named them.
+  const contested = /layer "dense": several modules fit: "fc", "dense"; choose with \{ mapping/;
+  await refuses(() => fill(pair("fc", "dense"), [undefined, undefined]), FormatError, contested);
+  const sorted = writeSafetensors(tensors("fc", "dense"));
+  await refuses(() => fill(sorted, [undefined, undefined]), FormatError, /layer "dense": several modules fit/);
+  assert.equal(await fill(writeSafetensors(tensors("b", "a")), ["a", "b"]), [two, one]);
+  await refuses(() => fill(pair("a", "x"), ["y", "a"]), FormatError, /layer "y": several modules fit: "a", "x"/);
 });
 
 test("levels of an nn.GRU fill a stack, also by mapping; names that count are taken in order", async () => {
