@@ -3,10 +3,11 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { isTensor } from "../../host/core/tensor.ts";
 import { toOnnx } from "../../host/formats/onnx/export.ts";
-import { gru, sequential, type Tensor } from "../../host/index.ts";
+import { gru, type Model, sequential, type Tensor } from "../../host/index.ts";
 import { close } from "../kit/core.ts";
 import { EXPORTED, EXPORTED_GRAPHS, make, REWRITTEN } from "../kit/exported.ts";
 import { randomLabels, randomTensor } from "../kit/models.ts";
+import { examples, frames, ONNX_MODELS } from "../kit/onnx-models.ts";
 
 /** onnxruntime-node runs what gruvy exports, and gives the same numbers. */
 
@@ -17,6 +18,7 @@ interface OrtTensor {
 interface Session {
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
+  readonly inputMetadata: readonly { readonly name: string; readonly shape: readonly (number | string)[] }[];
   run(feeds: Record<string, unknown>): Promise<Record<string, OrtTensor>>;
 }
 interface Ort {
@@ -79,6 +81,50 @@ for (const { name, make: made, inputs } of EXPORTED_GRAPHS)
     const expected = await model.predict("x" in inputs ? inputs.x : inputs);
     for (const [key, { data }] of Object.entries(isTensor(expected) ? { y: expected } : expected) as [string, Tensor][])
       close(result[key].data, data, TOLERANCE, key);
+    model.dispose();
+  });
+
+for (const one of ONNX_MODELS)
+  test(`${one.name}: the same outputs, with lengths and without`, async () => {
+    const model = await one.make();
+    for (const padded of [false, true]) {
+      const session = await open(toOnnx(model, { lengths: padded }));
+      for (const [B, T] of [
+        [3, 5],
+        [1, 3],
+        [2, 17],
+      ]) {
+        const { inputs, x, lengths, lengthsByInput } = examples(one, B, T, padded);
+        const feeds: Record<string, unknown> = {};
+        for (const [name, t] of Object.entries(inputs)) feeds[name] = given(t);
+        for (const [name, own] of Object.entries(lengthsByInput)) feeds[name] = new ort.Tensor("int32", own, [B]);
+        const expected = await model.predict(x, { lengths });
+        const result = await session.run(feeds);
+        for (const [name, t] of Object.entries(isTensor(expected) ? { y: expected } : expected)) {
+          assert.equal([...result[name].dims], t.shape);
+          close(result[name].data, t.data, TOLERANCE, `${name}, ${B} rows of ${T} steps`);
+        }
+      }
+    }
+    model.dispose();
+  });
+
+for (const one of ONNX_MODELS.filter(({ streams }) => streams))
+  test(`${one.name}: step by step, states in and out`, async () => {
+    const model = (await one.make()) as Model;
+    const session = await open(toOnnx(model, { streaming: true }));
+    const feeds: Record<string, unknown> = {};
+    for (const { name, shape } of session.inputMetadata.filter(({ name }) => name !== "x")) {
+      const size = shape[1] as number;
+      feeds[name] = new ort.Tensor("float32", new Float32Array(2 * size), [2, size]);
+    }
+    const stream = model.stream({ batch: 2 });
+    for (const [t, frame] of frames(one, 2, 7).entries()) {
+      const shape = frame instanceof Int32Array ? [2] : [2, frame.length / 2];
+      const result = await session.run({ ...feeds, x: given({ data: frame, shape } as Tensor) });
+      close(result.y.data, stream.step(frame as Float32Array), TOLERANCE, `step ${t}`);
+      for (const name of Object.keys(feeds)) feeds[name] = result[`${name}_out`];
+    }
     model.dispose();
   });
 

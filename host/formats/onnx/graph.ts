@@ -55,6 +55,7 @@ export class Graph {
   readonly nodes: Emitted[] = [];
   readonly inputs: GraphInput[] = [];
   private readonly uses = new Map<string, number>();
+  private readonly converted = new Map<string, unknown>();
   /** The node whose turn it is. */
   node!: OnnxNode;
   /** The graph is one step of a sequence, its states inputs and outputs. */
@@ -157,6 +158,13 @@ export class Graph {
     return axis;
   }
 
+  /** What is made of some inputs that are numbers; the same again where another node has the same, as a layer used twice. */
+  once<T>(what: string, inputs: readonly number[], make: () => T): T {
+    const key = JSON.stringify([what, inputs.map((i) => this.node.inputs[i])]);
+    if (!this.converted.has(key)) this.converted.set(key, make());
+    return this.converted.get(key) as T;
+  }
+
   // ------------------------------------------------------------- outputs
 
   /** What output i is. */
@@ -214,14 +222,14 @@ export class Graph {
   }
 
   /** Data as a layer reads it. */
-  read({ node, state }: Data): Read {
+  read({ node, state, part = 0 }: Data): Read {
     if (node < 0) {
       this.use(-1 - node, "values");
       return { node };
     }
     const { reads } = this.nodes[node];
     if (reads) reads[state ? "state" : "outputs"] = true;
-    return state ? { node, state: 0 } : { node };
+    return state ? { node, state: part } : { node };
   }
 
   /** How an input of the model is used. */
@@ -310,5 +318,7 @@ export function describe(value: Value): string {
       return `a part [${value.from}, ${value.to}) of an input`;
     case "moment":
       return `the ${value.step} of a layer normalisation`;
+    case "mask":
+      return "a mask of steps";
   }
 }

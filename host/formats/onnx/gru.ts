@@ -72,13 +72,14 @@ export function gru(graph: Graph): void {
     useBias: B !== undefined,
     goBackwards: direction === "reverse" || d === 1,
   });
-  const weights = (d: number): Record<string, Tensor> => {
+  const weightsOf = (d: number): Record<string, Tensor> => {
     const part = ({ shape, data: all }: Floats): Tensor => {
       const n = all.length / D;
       return { shape: shape.slice(1), data: all.subarray(d * n, (d + 1) * n) };
     };
     return { ...fromOnnxGru({ W: part(W), R: part(R), ...(B && { B: part(B) }) }, resetAfter) };
   };
+  const weights = (d: number) => graph.once(`gru ${d} ${resetAfter}`, [1, 2, 3], () => weightsOf(d));
   const prefixed = (prefix: string, own: Record<string, Tensor>) =>
     Object.fromEntries(Object.entries(own).map(([name, tensor]) => [`${prefix}.${name}`, tensor]));
 
@@ -93,7 +94,7 @@ export function gru(graph: Graph): void {
             backwardLayer: { type: "gru", config: config(1) },
           },
     inputs: [graph.read(data)],
-    weights: D === 1 ? weights(0) : { ...prefixed("forward", weights(0)), ...prefixed("backward", weights(1)) },
+    weights: D === 1 ? { ...weights(0) } : { ...prefixed("forward", weights(0)), ...prefixed("backward", weights(1)) },
     name: graph.node.name || graph.node.outputs[0] || graph.node.outputs[1],
     initialStates,
     reads: { outputs: false, state: false },
@@ -128,6 +129,7 @@ export function gru(graph: Graph): void {
 function lengths(graph: Graph, time: Axis): boolean {
   const value = graph.optional(4);
   if (!value) return false;
+  if (value.kind === "mask") return true;
   if (value.kind === "data" && value.node < 0) {
     graph.use(-1 - value.node, "lengths");
     return true;

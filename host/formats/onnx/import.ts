@@ -9,6 +9,7 @@ import { assemble } from "../../stacks/sequential.ts";
 import { buildGraph } from "../gruvy.ts";
 import type { SourceFile } from "../import.ts";
 import { beside, readSource } from "../source.ts";
+import { DOMAIN, layerCall } from "./calls.ts";
 import { type Emitted, Graph, type Read } from "./graph.ts";
 import { OPERATORS } from "./layers.ts";
 import { External, type OnnxModel, readModel } from "./proto.ts";
@@ -49,6 +50,10 @@ function read(onnx: OnnxModel): Graph {
   const graph = new Graph(onnx, WHERE);
   for (const node of onnx.nodes) {
     graph.node = node;
+    if (node.domain === DOMAIN) {
+      layerCall(graph);
+      continue;
+    }
     if (node.domain !== "" || !Object.hasOwn(OPERATORS, node.type))
       throw new FormatError(
         `${WHERE}: ${node.domain ? `${node.domain}.` : ""}${node.type} node ${shown(node.name || node.outputs[0] || "")}: ` +
@@ -114,20 +119,43 @@ async function build(graph: Graph, onnx: OnnxModel): Promise<Model<unknown>> {
   const weights = new Map<string, Tensor>();
   const given = { given: (param: Param) => weightOf(param, weights) };
   try {
+    const made = new Map<string, Layer>();
+    const keyOf = sharing();
     const layers = order.map((node): Layer => {
       const emitted = graph.nodes[node];
       finish(emitted, graph.stepwise);
+      const key = keyOf(emitted);
+      const known = made.get(key);
+      if (known) return known;
       const name = nameOf(emitted.name, emitted.type, taken);
       for (const [own, tensor] of Object.entries(emitted.weights)) weights.set(`${name}.${own}`, tensor);
-      return layerFromConfig(emitted.type, name, emitted.config);
+      const layer = layerFromConfig(emitted.type, name, emitted.config);
+      made.set(key, layer);
+      return layer;
     });
-    if (isChain(graph, order, inputs, outputs))
+    if (made.size === layers.length && isChain(graph, order, inputs, outputs))
       return await assemble(layers, { inputShape: inputShape(graph, inputs[0]) }, given);
-    return await buildGraph(graphConfig(graph, order, inputs, outputs, layers), layers, given);
+    return await buildGraph(graphConfig(graph, order, inputs, outputs, layers), [...new Set(layers)], given);
   } catch (error) {
     if (error instanceof FormatError || !(error instanceof GruvyError)) throw error;
     throw new FormatError(`${WHERE}: ${error.message}`);
   }
+}
+
+/** What layers that are one layer have in common: their config, and weights that are the same numbers of the file. */
+function sharing(): (emitted: Emitted) => string {
+  const numbers = new Map<Float32Array, number>();
+  const numberOf = (data: Float32Array): number => {
+    const known = numbers.get(data);
+    if (known !== undefined) return known;
+    numbers.set(data, numbers.size);
+    return numbers.size - 1;
+  };
+  let alone = 0;
+  return ({ type, config, weights }) => {
+    const own = Object.entries(weights).map(([name, { data }]) => [name, numberOf(data)]);
+    return JSON.stringify(own.length ? [type, config, own] : alone++);
+  };
 }
 
 const readsOf = ({ inputs, initialStates = [] }: Emitted): readonly Read[] => [...inputs, ...initialStates];
@@ -139,16 +167,23 @@ function isChain(
   inputs: readonly number[],
   outputs: readonly Output[],
 ): boolean {
-  const ends = outputs.length === 1 && outputs[0].data.node === order[order.length - 1];
+  const [{ data }] = outputs;
+  const ends = outputs.length === 1 && data.node === order[order.length - 1] && isOutput(graph, graph.read(data));
   return (
     inputs.length === 1 &&
     ends &&
     order.every((node, i) => {
       const { inputs: read, initialStates, reads } = graph.nodes[node];
       const both = reads?.outputs && reads.state && !graph.stepwise;
-      return !initialStates && !both && read.length === 1 && read[0].node === (i ? order[i - 1] : -1 - inputs[0]);
+      const before = i ? order[i - 1] : -1 - inputs[0];
+      return !initialStates && !both && read.length === 1 && read[0].node === before && isOutput(graph, read[0]);
     })
   );
+}
+
+/** Not a state, but where a layer gives its last state alone. */
+function isOutput(graph: Graph, { node, state }: Read): boolean {
+  return state === undefined || graph.nodes[node].reads !== undefined;
 }
 
 /** The graph as gruvy's own files have it. */
@@ -160,11 +195,14 @@ function graphConfig(
   layers: Layer[],
 ): GraphConfig {
   const nodes: { layer: string; inputs: NodeRef[]; initialStates?: NodeRef[] }[] = [];
-  const places = new Map<number, { output: NodeRef; state: NodeRef }>();
+  const places = new Map<number, { output: NodeRef; state: (i: number) => NodeRef }>();
   inputs.forEach((input, i) => {
-    places.set(-1 - input, { output: -1 - i, state: -1 - i });
+    places.set(-1 - input, { output: -1 - i, state: () => -1 - i });
   });
-  const ref = ({ node, state }: Read): NodeRef => places.get(node)![state === undefined ? "output" : "state"];
+  const ref = ({ node, state }: Read): NodeRef => {
+    const place = places.get(node)!;
+    return state === undefined ? place.output : place.state(state);
+  };
   const taken = new Set(layers.map(({ name }) => name!));
   order.forEach((node, i) => {
     const { inputs: read, initialStates, reads, type } = graph.nodes[node];
@@ -174,14 +212,14 @@ function graphConfig(
         inputs: read.map(ref),
         ...(initialStates && { initialStates: initialStates.map(ref) }),
       }) - 1;
-    let state: NodeRef = at;
+    let state = (i: number): NodeRef => (reads ? at : [at, i]);
     if (reads?.outputs && reads.state && !graph.stepwise) {
-      state = [at, 0];
+      state = (i) => [at, i];
       if (type === "bidirectional") {
         // Last states of both directions side by side.
         const name = nameOf("", "concatenate", taken);
         layers.push(layerFromConfig("concatenate", name, { axis: -1 }));
-        state =
+        const both =
           nodes.push({
             layer: name,
             inputs: [
@@ -189,6 +227,7 @@ function graphConfig(
               [at, 1],
             ],
           }) - 1;
+        state = () => both;
       }
     }
     places.set(node, { output: at, state });
@@ -204,7 +243,7 @@ function graphConfig(
     nodes,
     outputs: outputs.map(({ name, data }) => ({
       name: nameOf(name, "output", names),
-      from: ref({ node: data.node, ...(data.state && { state: 0 }) }),
+      from: ref(graph.read(data)),
     })),
     form: outputs.length === 1 ? "one" : "record",
     seed: 0,

@@ -14,7 +14,7 @@ import { conv, globalPool, pool, poolAll } from "./windows.ts";
 
 type Operator = (graph: Graph) => void;
 
-const same = (a: Data, b: Data) => a.node === b.node && a.state === b.state;
+const same = (a: Data, b: Data) => a.node === b.node && a.state === b.state && a.part === b.part;
 
 /** The layer that made data, where nothing else reads it and it may still change. */
 function open(graph: Graph, data: Data, ...types: string[]) {
@@ -27,7 +27,7 @@ const isLinear = (config: Record<string, Json>) => (config.activation ?? "linear
 // ------------------------------------------------------------ activations
 
 /** An activation: of the dense layer before it, or a layer of its own. */
-function activate(graph: Graph, data: Data, activation: Json): Data {
+export function activate(graph: Graph, data: Data, activation: Json): Data {
   const dense = open(graph, data, "dense", "conv1d");
   if (dense && isLinear(dense.config)) {
     dense.config.activation = activation;
@@ -102,7 +102,7 @@ function matrix(graph: Graph, i: number): Tensor {
 function gemm(graph: Graph): void {
   if (graph.int("transA", 0)) throw graph.unsupported("transposes its data", "transA must be 0");
   let kernel = matrix(graph, 1);
-  if (graph.int("transB", 0)) kernel = transpose(kernel);
+  if (graph.int("transB", 0)) kernel = graph.once("transposed", [1], () => transpose(matrix(graph, 1)));
   const [alpha, beta] = [graph.float("alpha", 1), graph.float("beta", 1)];
   if (alpha !== 1) kernel = { ...kernel, data: kernel.data.map((w) => w * alpha) };
   const N = kernel.shape[1];
@@ -111,7 +111,8 @@ function gemm(graph: Graph): void {
     const { data } = graph.floats(2);
     if (data.length !== N && data.length !== 1)
       throw graph.unsupported(`adds numbers [${data.length}]`, `expected ${N}`);
-    bias = Float32Array.from({ length: N }, (_, j) => data[data.length === 1 ? 0 : j] * beta);
+    const all = data.length === N && beta === 1;
+    bias = all ? data : Float32Array.from({ length: N }, (_, j) => data[data.length === 1 ? 0 : j] * beta);
   }
   graph.set(0, dense(graph, graph.data(0), kernel, bias));
 }
@@ -131,7 +132,7 @@ function perFeature(
   // Aligned at the last axis.
   const at = wide < 0 ? graph.featuresAxis(given) : rank - shape.length + wide;
   const { data: rows } = graph.rows(given, at, wide < 0 ? undefined : shape[wide]);
-  return { data: rows, at, values: (n) => Float32Array.from({ length: n }, (_, j) => data[wide < 0 ? 0 : j]) };
+  return { data: rows, at, values: (n) => (wide < 0 ? new Float32Array(n).fill(data[0]) : data) };
 }
 
 /** y = scale · x + shift, a number a feature: into the layer before, or a layer of its own. */
@@ -207,6 +208,24 @@ function arithmetic({ whole, scale, shift, layer }: Arithmetic): Operator {
     const { size } = graph.rows(rows, at);
     const v = values(size);
     graph.set(0, affine(graph, rows, size, scale?.(v, dataFirst), shift?.(v, dataFirst)));
+  };
+}
+
+/** Operators of any number of inputs, all of them data; `two` takes two of any kind. */
+function variadic(layer: string, two?: Operator): Operator {
+  return (graph) => {
+    const count = graph.node.inputs.length;
+    if (count === 1) return graph.set(0, graph.input(0));
+    if (count === 2 && two) return two(graph);
+    const [first, ...others] = graph.node.inputs.map((_, i) => withFeatures(graph, graph.data(i)));
+    const at = graph.featuresAxis(first);
+    const { size } = graph.rows(first, at);
+    for (const other of others) {
+      if (other.axes.length !== first.axes.length || graph.featuresAxis(other) !== at)
+        throw graph.unsupported(`${describe(first)} with ${describe(other)}`, "expected the same axes");
+      graph.rows(other, at, size);
+    }
+    graph.set(0, graph.emit(layer, {}, [first, ...others], {}, size));
   };
 }
 
@@ -389,7 +408,9 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
     graph.set(0, affine(graph, data, size, new Float32Array(size).fill(-1)));
   },
   Pow: arithmetic({ whole: (a, b) => a ** b }),
-  Max: arithmetic({ whole: Math.max, layer: "maximum" }),
+  Max: variadic("maximum", arithmetic({ whole: Math.max, layer: "maximum" })),
+  Sum: variadic("add", arithmetic({ whole: (a, b) => a + b, shift: (v) => v, layer: "add" })),
+  Mean: variadic("average"),
   Equal: arithmetic({ whole: (a, b) => Number(a === b) }),
   Where(graph) {
     const [condition, a, b] = [graph.input(0), graph.input(1), graph.input(2)];

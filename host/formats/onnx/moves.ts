@@ -46,6 +46,7 @@ function rankOf(graph: Graph, value: Value): number {
   if (value.kind === "fill") return value.rank;
   if (value.kind === "moment") return value.of.axes.length;
   if (value.kind === "part") return graph.inputs[value.input].axes.length;
+  if (value.kind === "mask") throw graph.unsupported(`reads ${describe(value)}`, "layers of gruvy alone do");
   return value.parts[0].kind === "data" ? value.parts[0].axes.length : graph.inputs[value.parts[0].input].axes.length;
 }
 
@@ -440,7 +441,8 @@ function concat(graph: Graph) {
   if (values.every((v) => v.kind === "fill")) return graph.set(0, values[0]);
   const stacked = values.flatMap((v): readonly Value[] => (v.kind === "stack" && v.axis === axis ? v.parts : [v]));
   const features = values.every(
-    (v) => v.kind === "data" && v.axes[axis].some((a) => v.features.includes(a)) && !v.state,
+    // States of PyTorch are stacked on an axis of their own.
+    (v) => v.kind === "data" && v.axes[axis].some((a) => v.features.includes(a)) && !(v.state && v.axes.length > 2),
   );
   const apart = (v: Value): v is Data | Part =>
     v.kind === "part" || (v.kind === "data" && (v.state === true || sizeOf(v.axes[axis]) === 1));

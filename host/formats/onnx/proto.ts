@@ -292,11 +292,12 @@ function readPair(message: Uint8Array, where: string): [string, string] {
 
 // --------------------------------------------------------------- writing
 
-/** A whole number, a text, a list of either; floats are in a Float32Array, a single one in `{ float }`. */
+/** A whole number, a text, a list of either; floats are in a Float32Array, a single one in `{ float }`; a graph. */
 export type AttributeValue =
   | number
   | string
   | { readonly float: number }
+  | { readonly graph: Uint8Array }
   | readonly number[]
   | readonly string[]
   | Float32Array;
@@ -308,25 +309,34 @@ function attribute(name: string, value: AttributeValue): Uint8Array {
   if (typeof value === "string") return pb.bytes(5, own, pb.string(4, value), pb.int(20, 3));
   if (value instanceof Float32Array) return pb.bytes(5, own, ...[...value].map((v) => pb.float(7, v)), pb.int(20, 6));
   if ("float" in value) return pb.bytes(5, own, pb.float(2, value.float), pb.int(20, 1));
+  if ("graph" in value) return pb.bytes(5, own, pb.bytes(6, value.graph), pb.int(20, 5));
   const parts = value.map((v) => (typeof v === "number" ? pb.int(8, v) : pb.string(9, v)));
   return pb.bytes(5, own, ...parts, pb.int(20, typeof value[0] === "number" ? 7 : 8));
 }
 
-/** A node of a graph, as its bytes. */
+/** What nodes are in, as the number of the field that holds them. */
+export type NodesOf = typeof IN_GRAPH | typeof IN_FUNCTION;
+export const IN_GRAPH = 1;
+export const IN_FUNCTION = 7;
+
+/** A node, as its bytes. @param domain "" is ONNX's own */
 export function node(
   type: string,
   name: string,
   inputs: readonly string[],
   outputs: readonly string[],
   attributes: Readonly<Record<string, AttributeValue>> = {},
+  domain = "",
+  within: NodesOf = IN_GRAPH,
 ): Uint8Array {
   return pb.bytes(
-    1,
+    within,
     ...inputs.map((input) => pb.string(1, input)),
     ...outputs.map((output) => pb.string(2, output)),
     pb.string(3, name),
     pb.string(4, type),
     ...Object.entries(attributes).map(([key, value]) => attribute(key, value)),
+    domain ? pb.string(7, domain) : [],
   );
 }
 
@@ -346,10 +356,54 @@ export function initializer(
   );
 }
 
-/** An input (11) or output (12) of the graph: sizes, or their names. */
-function value(field: 11 | 12, { name, type, shape = [] }: OnnxValue): Uint8Array {
-  const axes = shape.map((n) => pb.bytes(1, n === null ? [] : typeof n === "number" ? pb.int(1, n) : pb.string(2, n)));
-  return pb.bytes(field, pb.string(1, name), pb.bytes(2, pb.bytes(1, pb.int(1, type), pb.bytes(2, ...axes))));
+/** An input (11) or output (12) of a graph: sizes, or their names. */
+function value(field: 11 | 12, { name, type, shape }: OnnxValue): Uint8Array {
+  const axes = shape?.map((n) => pb.bytes(1, n === null ? [] : typeof n === "number" ? pb.int(1, n) : pb.string(2, n)));
+  const tensor = pb.bytes(1, pb.int(1, type), axes ? pb.bytes(2, ...axes) : []);
+  return pb.bytes(field, pb.string(1, name), pb.bytes(2, tensor));
+}
+
+/** A graph, as its bytes: a model's, or the body of a loop. @param parts nodes and initializers, as their bytes */
+export function graph(
+  name: string,
+  parts: readonly Uint8Array[],
+  inputs: readonly OnnxValue[],
+  outputs: readonly OnnxValue[],
+): Uint8Array {
+  return pb.message(
+    ...parts,
+    pb.string(2, name),
+    ...inputs.map((input) => value(11, input)),
+    ...outputs.map((output) => value(12, output)),
+  );
+}
+
+const opsetImport = (field: 8 | 9, domain: string, version: number) =>
+  pb.bytes(field, pb.string(1, domain), pb.int(2, version));
+
+/** A function of the model's own: nodes under a name, which nodes of this type and domain call. */
+export interface OnnxFunction {
+  readonly name: string;
+  readonly domain: string;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  /** Names of the attributes that a call may have. */
+  readonly attributes: readonly string[];
+  /** As their bytes, made with `IN_FUNCTION`. */
+  readonly nodes: readonly Uint8Array[];
+}
+
+function functionBytes(opset: number, { name, domain, inputs, outputs, attributes, nodes }: OnnxFunction): Uint8Array {
+  return pb.bytes(
+    25,
+    pb.string(1, name),
+    ...inputs.map((input) => pb.string(4, input)),
+    ...outputs.map((output) => pb.string(5, output)),
+    ...attributes.map((key) => pb.string(6, key)),
+    ...nodes,
+    opsetImport(9, "", opset),
+    pb.string(10, domain),
+  );
 }
 
 /** A model of one graph. @param parts nodes and initializers, as their bytes */
@@ -359,17 +413,14 @@ export function writeModel(
   parts: readonly Uint8Array[],
   inputs: readonly OnnxValue[],
   outputs: readonly OnnxValue[],
+  functions: readonly OnnxFunction[] = [],
 ): Uint8Array<ArrayBuffer> {
   return pb.message(
-    pb.int(1, 8), // IR version of opset 17
+    pb.int(1, 8), // IR version of opset 17, and the first with functions
     pb.string(2, "gruvy"),
-    pb.bytes(
-      7,
-      ...parts,
-      pb.string(2, name),
-      ...inputs.map((input) => value(11, input)),
-      ...outputs.map((output) => value(12, output)),
-    ),
-    pb.bytes(8, pb.string(1, ""), pb.int(2, opset)),
+    pb.bytes(7, graph(name, parts, inputs, outputs)),
+    opsetImport(8, "", opset),
+    ...[...new Set(functions.map(({ domain }) => domain))].map((domain) => opsetImport(8, domain, 1)),
+    ...functions.map((own) => functionBytes(opset, own)),
   );
 }

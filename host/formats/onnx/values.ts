@@ -34,6 +34,8 @@ export interface Data {
   readonly features: readonly Axis[];
   /** The last state of a recurrent layer rather than its outputs. */
   readonly state?: boolean;
+  /** Which state, of a layer that gives them one by one; otherwise it is all of them, as one. */
+  readonly part?: number;
   /** Nothing else reads the node, so that what follows may become a part of it. */
   readonly exclusive?: boolean;
 }
@@ -86,7 +88,12 @@ export interface Part {
   readonly to: number;
 }
 
-export type Value = Data | Floats | Ints | Fill | Stack | Part | Moment;
+/** Which steps count. gruvy's layers know from one another, so nothing but them may read it. */
+export interface Counts {
+  readonly kind: "mask";
+}
+
+export type Value = Data | Floats | Ints | Fill | Stack | Part | Moment | Counts;
 
 /** Numbers that are known. */
 export function constant({ shape, data }: Constant): Floats | Ints {

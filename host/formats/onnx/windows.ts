@@ -66,10 +66,14 @@ export function conv(graph: Graph): void {
   const { data } = overTime(graph, features);
   const windows = windowsOf(graph, size);
   // [filters, features, steps] to [steps, features, filters].
-  const kernel = new Float32Array(weights.length);
-  for (let n = 0; n < filters; n++)
-    for (let i = 0; i < features; i++)
-      for (let k = 0; k < size; k++) kernel[(k * features + i) * filters + n] = weights[(n * features + i) * size + k];
+  const kernel = graph.once("kernel", [1], () => {
+    const turned = new Float32Array(weights.length);
+    for (let n = 0; n < filters; n++)
+      for (let i = 0; i < features; i++)
+        for (let k = 0; k < size; k++)
+          turned[(k * features + i) * filters + n] = weights[(n * features + i) * size + k];
+    return turned;
+  });
   const bias = graph.optional(2) ? graph.floats(2).data : undefined;
   if (bias && bias.length !== filters) throw graph.damaged(`${filters} filters and ${bias.length} biases`);
   const { strides, dilation, padding } = windows;

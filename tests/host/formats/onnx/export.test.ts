@@ -3,18 +3,21 @@ import * as assert from "uvu/assert";
 import { isTensor } from "../../../../host/core/tensor.ts";
 import { toOnnx } from "../../../../host/formats/onnx/export.ts";
 import {
-  embedding,
+  attention,
+  bidirectional,
+  conv1d,
   FormatError,
   gru,
   loadModel,
   type Model,
-  masking,
+  minGru,
   sequential,
   type Tensor,
 } from "../../../../host/index.ts";
 import { close } from "../../../kit/core.ts";
 import { EXPORTED, EXPORTED_GRAPHS, make, REWRITTEN } from "../../../kit/exported.ts";
 import { randomLabels, randomTensor, refuses, sameTensor, sameTensors } from "../../../kit/models.ts";
+import { examples, frames, ONNX_MODELS } from "../../../kit/onnx-models.ts";
 
 const inputOf = (tokens: number | undefined): Tensor | Tensor<Int32Array> =>
   tokens ? randomLabels([3, 5], tokens, 1) : randomTensor([3, 5, 3], 1);
@@ -83,31 +86,78 @@ test("lengths come as an input, and go into a model that takes them", async () =
   again.dispose();
 });
 
+const outputsOf = (predicted: Tensor | Record<string, Tensor>) => (isTensor(predicted) ? { y: predicted } : predicted);
+
+for (const one of ONNX_MODELS)
+  test(`${one.name}: to ONNX and back, with lengths and without, weights and outputs to the bit`, async () => {
+    const model = await one.make();
+    for (const padded of [false, true]) {
+      const again = (await loadModel(toOnnx(model, { lengths: padded }))) as typeof model;
+      sameTensors(again.weights(), model.weights(), "weights");
+      for (const [B, T] of [
+        [3, 5],
+        [1, 3],
+        [2, 17],
+      ]) {
+        const { x, lengths } = examples(one, B, T, padded);
+        const [expected, actual] = [await model.predict(x, { lengths }), await again.predict(x, { lengths })];
+        sameTensors(outputsOf(actual), outputsOf(expected), `outputs, ${B} rows of ${T} steps`);
+      }
+      again.dispose();
+    }
+    model.dispose();
+  });
+
+for (const one of ONNX_MODELS.filter(({ streams }) => streams))
+  test(`${one.name}: the streaming form comes back as the model over sequences`, async () => {
+    const model = await one.make();
+    const again = (await loadModel(toOnnx(model, { streaming: true }))) as Model;
+    sameTensors(again.weights(), model.weights(), "weights");
+    const steps = frames(one, 2, 7);
+    const [expected, actual] = [model as Model, again].map((m) => {
+      const stream = m.stream({ batch: 2 });
+      return steps.map((frame) => stream.step(frame as Float32Array).slice());
+    });
+    assert.equal(actual, expected);
+    model.dispose();
+    again.dispose();
+  });
+
+test("a layer that is used twice has its weights in the file once", async () => {
+  const { make: made } = ONNX_MODELS.find(({ name }) => name === "one layer called twice")!;
+  const model = await made();
+  const text = Buffer.from(toOnnx(model)).toString("latin1");
+  const names = text.match(/attention\.queryKernel(_\d)?/g)!;
+  assert.equal([...new Set(names)], ["attention.queryKernel"]);
+  model.dispose();
+});
+
 test("what ONNX cannot hold is refused by the layer's name, and what would do", async () => {
-  const of = async (layers: Parameters<typeof sequential>[0], tokens = false, options = {}) => {
-    const model = await sequential(layers, { inputShape: tokens ? [null] : [null, 3] });
+  const of = async (layers: Parameters<typeof sequential>[0], options = {}) => {
+    const model = await sequential(layers, { inputShape: [null, 3] });
     try {
       toOnnx(model, options);
     } finally {
       model.dispose();
     }
   };
-  await refuses(() => of([masking(), gru(2)]), FormatError, /layer "masking": a masking layer, which ONNX cannot hold/);
+  const inSteps = (layers: Parameters<typeof sequential>[0]) => of(layers, { streaming: true });
   await refuses(
-    () => of([embedding(5, 2, { maskZero: true }), gru(2)], true),
+    () => inSteps([gru(2, { goBackwards: true })]),
     FormatError,
-    /layer "embedding": maskZero, a mask that may have holes, which ONNX cannot hold; pad on the right and use lengths/,
+    /layer "gru": in one step: goBackwards reads the sequence from its end, which ONNX cannot hold; export whole sequences/,
   );
-  await refuses(() => of([gru(2, { activation: "gelu" })]), FormatError, /layer "gru": the activation "gelu" in a gru/);
+  await refuses(() => inSteps([attention()]), FormatError, /layer "attention": in one step: attention reads whole seq/);
+  await refuses(() => inSteps([conv1d(2, 2)]), FormatError, /layer "conv1d": in one step: padding "valid" waits/);
   await refuses(
-    () => of([gru(2, { goBackwards: true })], false, { streaming: true }),
+    () => inSteps([gru(2, { returnSequences: true }), bidirectional(minGru(2))]),
     FormatError,
-    /goBackwards in a streaming/,
+    /layer "bidirectional": in one step/,
   );
   await refuses(
-    () => of([gru(2, { recurrentActivation: { name: "clippedSigmoid", alpha: 1 } })]),
+    () => of([gru(2)], { streaming: true, lengths: true }),
     FormatError,
-    /clipped beside other activations/,
+    /"lengths": no input of the model has a time axis/,
   );
 });
 

@@ -1,7 +1,6 @@
-import { FormatError } from "../../core/errors.ts";
-import type { Json } from "../../layers/layer.ts";
-import type { Writer } from "./export.ts";
-import type { AttributeValue } from "./proto.ts";
+import type { Json } from "../../../layers/layer.ts";
+import type { AttributeValue } from "../proto.ts";
+import type { Scope } from "./scope.ts";
 
 /** Activations of gruvy as ONNX has them: functions of its GRU, and operators. */
 
@@ -57,30 +56,25 @@ const FUNCTIONS: Readonly<Record<string, { name: string; alpha?: true; beta?: tr
  * The attributes of a GRU node that say what its activations are.
  *
  * @param activations of gate and candidate, for each direction
- * @throws what `refused` gives, for those that a GRU node does not have
+ * @returns undefined for those that a GRU node does not have
  */
-export function gruActivations(
-  activations: readonly Json[],
-  refused: (what: string, instead: string) => FormatError,
-): Record<string, AttributeValue> {
+export function gruActivations(activations: readonly Json[]): Record<string, AttributeValue> | undefined {
   const all = activations.map(resolve);
   if (all.every(({ name }, i) => name === (i % 2 ? "tanh" : "sigmoid"))) return {};
+  // A GRU node clips what goes into all of its activations, or into none.
   const clips = new Set(all.map(({ name, alpha }) => (name.startsWith("clipped") ? alpha : undefined)));
-  if (clips.size > 1) throw refused("clipped beside other activations", "a GRU node clips all or none");
+  if (clips.size > 1 || !all.every(({ name }) => Object.hasOwn(FUNCTIONS, name))) return undefined;
   const [clip] = clips;
-  const names: string[] = [];
+  // 0 is none in a file.
+  if (clip !== undefined && !(clip > 0)) return undefined;
   const alphas: number[] = [];
   const betas: number[] = [];
   for (const { name, alpha, beta } of all) {
-    if (!Object.hasOwn(FUNCTIONS, name))
-      throw refused(`the activation "${name}" in a gru`, `it has ${Object.keys(FUNCTIONS).join(", ")}`);
-    const own = FUNCTIONS[name];
-    names.push(own.name);
-    if (own.alpha) alphas.push(name === "linear" ? 1 : alpha);
-    if (own.beta) betas.push(name === "linear" ? 0 : beta);
+    if (FUNCTIONS[name].alpha) alphas.push(name === "linear" ? 1 : alpha);
+    if (FUNCTIONS[name].beta) betas.push(name === "linear" ? 0 : beta);
   }
   return {
-    activations: names,
+    activations: all.map(({ name }) => FUNCTIONS[name].name),
     ...(alphas.length && { activation_alpha: Float32Array.from(alphas) }),
     ...(betas.length && { activation_beta: Float32Array.from(betas) }),
     ...(clip !== undefined && { clip: { float: clip } }),
@@ -102,12 +96,20 @@ const OPERATORS: Readonly<Record<string, { type: string; attributes?: readonly (
   thresholdedRelu: { type: "ThresholdedRelu", attributes: ["alpha"] },
 };
 
-/** Adds an activation to the graph. @returns the name of its output */
-export function applyActivation(writer: Writer, layer: string, x: string, activation: Json, where: string): string {
+/** Those that an importer knows again by their operators; others are written as functions. */
+export function isPlain(activation: Json): boolean {
+  const { name } = resolve(activation);
+  return (
+    Object.hasOwn(OPERATORS, name) || ["linear", "softmax", "logSoftmax", "gelu", "silu", "hardtanh"].includes(name)
+  );
+}
+
+/** Adds an activation. @returns the name of its output */
+export function applyActivation(scope: Scope, x: string, activation: Json): string {
   const { name, alpha, beta } = resolve(activation);
   const op = (type: string, inputs: readonly string[], attributes?: Record<string, AttributeValue>) =>
-    writer.op(type, layer, inputs, attributes);
-  const clip = (low: number, high: number) => op("Clip", [x, writer.constant(low), writer.constant(high)]);
+    scope.op(type, inputs, attributes);
+  const clip = (low: number, high: number) => op("Clip", [x, scope.float(low), scope.float(high)]);
   if (Object.hasOwn(OPERATORS, name)) {
     const { type, attributes = [] } = OPERATORS[name];
     const values = { alpha, beta };
@@ -121,24 +123,26 @@ export function applyActivation(writer: Writer, layer: string, x: string, activa
     case "logSoftmax":
       return op("LogSoftmax", [x], { axis: -1 });
     case "gelu":
-      writer.opset = 20;
+      scope.file.opset = 20;
       return op("Gelu", [x]);
     case "silu":
       return op("Mul", [x, op("Sigmoid", [x])]);
     case "logSigmoid":
       // -ln(1 + e^-x): the logarithm of a sigmoid would be that of 0 far below.
       return op("Neg", [op("Softplus", [op("Neg", [x])])]);
+    case "linearSigmoid":
+      return op("Where", [op("Less", [x, scope.float(0)]), op("Sigmoid", [x]), op("Add", [x, scope.float(0.5)])]);
     case "hardtanh":
       return clip(alpha, beta);
     case "affine":
-      return op("Add", [op("Mul", [x, writer.constant(alpha)]), writer.constant(beta)]);
+      return op("Add", [op("Mul", [x, scope.float(alpha)]), scope.float(beta)]);
     case "scaledTanh":
-      return op("Mul", [op("Tanh", [op("Mul", [x, writer.constant(beta)])]), writer.constant(alpha)]);
+      return op("Mul", [op("Tanh", [op("Mul", [x, scope.float(beta)])]), scope.float(alpha)]);
     case "clippedSigmoid":
       return op("Sigmoid", [clip(-alpha, alpha)]);
     case "clippedTanh":
       return op("Tanh", [clip(-alpha, alpha)]);
     default:
-      throw new FormatError(`${where}: layer "${layer}": the activation "${name}", which ONNX has no operator for`);
+      throw new RangeError(`an activation without operators: ${name}`);
   }
 }
