@@ -213,6 +213,18 @@ export const ONNX_MODELS: readonly OnnxModel[] = [
       ]),
     ]),
   ),
+  chain("conv1d, same, strides, dilation", () => [
+    conv1d(5, 2, { ...last, padding: "same", strides: 2, dilation: 3 }),
+    gru(3, last),
+  ]),
+  ...(["max", "mean"] as const).map((kind) =>
+    chain(`${kind} of every third, same`, () => [
+      pooling1d({ kind, size: 1, strides: 3, padding: "same" }),
+      gru(3, last),
+    ]),
+  ),
+  chain("turned round twice", () => [reverse(), reverse()]),
+  chain("both directions of one unit", () => [bidirectional(gru(1, seq)), bidirectional(gru(1, last)), dense(2)]),
   chain("conv1d, same, dilation", () => [conv1d(5, 3, { padding: "same", dilation: 2, useBias: false }), gru(3, last)]),
   chain(
     "conv1d, causal, dilation, in a stream",

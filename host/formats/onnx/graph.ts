@@ -272,6 +272,11 @@ export class Graph {
     return at;
   }
 
+  /** The same data; that of an input of the model has features from here on. */
+  withFeatures(data: Data): Data {
+    return data.node < 0 && data.features.length === 0 ? this.rows(data, this.featuresAxis(data)).data : data;
+  }
+
   /** Data whose features are the axis `at`, and how many those are. */
   rows(data: Data, at: number, expected?: number): { data: Data; size: number } {
     let rows = data;

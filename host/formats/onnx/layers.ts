@@ -44,13 +44,8 @@ function elementwise(activation: (graph: Graph) => Json): Operator {
     const data = graph.data(0);
     // Padding columns and unused axes do not matter to an element, but rows must be rows.
     graph.featuresAxis(data);
-    graph.set(0, activate(graph, withFeatures(graph, data), activation(graph)));
+    graph.set(0, activate(graph, graph.withFeatures(data), activation(graph)));
   };
-}
-
-/** An input of the model has features from here on. */
-function withFeatures(graph: Graph, data: Data): Data {
-  return data.node < 0 && data.features.length === 0 ? graph.rows(data, graph.featuresAxis(data)).data : data;
 }
 
 function rowwise(activation: "softmax" | "logSoftmax"): Operator {
@@ -193,7 +188,7 @@ function arithmetic({ whole, scale, shift, layer }: Arithmetic): Operator {
       const gated = silu(graph, a, b);
       if (gated) return graph.set(0, gated);
       if (!layer) throw graph.unsupported("divides data by data", "no layer does");
-      const [x, y] = [withFeatures(graph, a), withFeatures(graph, b)];
+      const [x, y] = [graph.withFeatures(a), graph.withFeatures(b)];
       const [at, other] = [graph.featuresAxis(x), graph.featuresAxis(y)];
       if (x.axes.length !== y.axes.length || at !== other)
         throw graph.unsupported(`${describe(a)} with ${describe(b)}`, "expected the same axes");
@@ -217,7 +212,7 @@ function variadic(layer: string, two?: Operator): Operator {
     const count = graph.node.inputs.length;
     if (count === 1) return graph.set(0, graph.input(0));
     if (count === 2 && two) return two(graph);
-    const [first, ...others] = graph.node.inputs.map((_, i) => withFeatures(graph, graph.data(i)));
+    const [first, ...others] = graph.node.inputs.map((_, i) => graph.withFeatures(graph.data(i)));
     const at = graph.featuresAxis(first);
     const { size } = graph.rows(first, at);
     for (const other of others) {
@@ -334,7 +329,7 @@ function reduceMean(graph: Graph) {
     checkLast(graph, value.of, axes);
     return graph.set(0, { ...value, step: "variance" });
   }
-  const data = withFeatures(graph, graph.data(0));
+  const data = graph.withFeatures(graph.data(0));
   if (data.axes.length === 3 && axes.length === 1 && !isFeatures(data, data.axes[graph.axis(axes[0], 3)]))
     return graph.set(0, poolAll(graph, data, graph.axis(axes[0], 3), "mean", graph.int("keepdims", 1) === 1));
   checkLast(graph, data, axes);
@@ -403,7 +398,7 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
   Neg(graph) {
     const value = graph.input(0);
     if (value.kind === "floats") return graph.set(0, { ...value, data: negative(value.data) });
-    const data = withFeatures(graph, graph.data(0));
+    const data = graph.withFeatures(graph.data(0));
     const { size } = graph.rows(data, graph.featuresAxis(data));
     graph.set(0, affine(graph, data, size, new Float32Array(size).fill(-1)));
   },
@@ -465,13 +460,13 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
     if (graph.used(1)) throw graph.unsupported("gives its mask", "no layer does");
     const given = graph.node.attributes.get("ratio")?.f ?? (graph.optional(1) ? graph.floats(1).data[0] : 0.5);
     const rate = Math.min(Math.max(given, 0), 0.999);
-    const rows = withFeatures(graph, data);
+    const rows = graph.withFeatures(data);
     graph.set(0, graph.push("dropout", { rate }, rows));
   },
   LayerNormalization: layerNormalization,
   ReduceMean: reduceMean,
   ReduceMax(graph) {
-    const data = withFeatures(graph, graph.data(0));
+    const data = graph.withFeatures(graph.data(0));
     const axes = graph.ints("axes", 1) ?? [];
     const at = axes.length === 1 ? graph.axis(axes[0], data.axes.length) : -1;
     if (data.axes.length !== 3 || at < 0 || isFeatures(data, data.axes[at]))

@@ -310,8 +310,9 @@ function reverses(
   graph.assign(own[0], "time");
   // What put outputs of a reversed GRU into the order of time is undone.
   const before = value.exclusive ? graph.nodes[value.node] : undefined;
-  if (before?.type === "reverse") return { ...value, node: before.inputs[0].node };
-  return graph.push("reverse", {}, value);
+  const of = before?.type === "reverse" ? before.inputs[0].node : -1;
+  if (graph.nodes[of]?.reads) return { ...value, node: of };
+  return graph.push("reverse", {}, graph.withFeatures(value));
 }
 
 function slice(graph: Graph): void {

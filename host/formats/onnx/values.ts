@@ -164,6 +164,7 @@ export function reshaped(
   sizes = sizes.map((n) => n ?? total / rest);
   if (sizes.reduce<bigint>((product, n) => product * n!, 1n) !== total) return undefined;
 
+  const isUnit = (axis: Axis | undefined) => axis?.size === 1 && data.features.includes(axis);
   const axes: MergedAxis[] = [];
   let features = data.features;
   let at = 0;
@@ -200,6 +201,9 @@ export function reshaped(
       merged.push(from[at++]);
     }
     if (product !== n) return undefined;
+    // Features of size 1 are features too: [directions, 1] of GRUs of one unit.
+    while (isUnit(from[at]) && merged.every((axis) => features.includes(axis)) && sizes[i + 1] !== 1n)
+      merged.push(from[at++]);
     axes.push(merged);
     i++;
   }

@@ -7,7 +7,7 @@ import { call } from "./call.ts";
 import { type Context, inOrder, refused, type Value, type Wrapped, type Write } from "./context.ts";
 import { bidirectional, gru } from "./gru.ts";
 import { backwards, masksOf } from "./masks.ts";
-import { convWindows, poolWindows, turned } from "./windows.ts";
+import { attributesOf, isPaddedAlike, turned, windowsOf } from "./windows.ts";
 
 /**
  * Layers as ONNX's own operators. A row gives undefined where those cannot
@@ -70,8 +70,11 @@ const LAYERS: Readonly<Record<string, Native>> = {
     return activated(context, { ...x, name, features: config.units as number }, config.activation);
   },
 
-  activation: (context, [x]) =>
-    isPlain(context.config.activation) ? activated(context, x, context.config.activation) : undefined,
+  activation(context, [x]) {
+    const { activation } = context.config;
+    // "linear" would be no node at all.
+    return isPlain(activation) && activation !== "linear" ? activated(context, x, activation) : undefined;
+  },
 
   embedding({ scope, owner, weights, config, steps }, [x]) {
     if (config.maskZero && steps) return undefined;
@@ -94,10 +97,11 @@ const LAYERS: Readonly<Record<string, Native>> = {
 
   conv1d(context, [given]) {
     const { scope, owner, weights, config } = context;
-    if (context.streaming || given.mask) return undefined;
+    const windows = windowsOf(config);
+    if (context.streaming || given.mask || !isPaddedAlike(windows)) return undefined;
     const inputs = [scope.weight(`${owner}.W`, convKernel(weights.kernel))];
     if (weights.bias) inputs.push(scope.weight(`${owner}.bias`, weights.bias));
-    const y = windowed(context, given, "Conv", convWindows(config), inputs)!;
+    const y = windowed(context, given, "Conv", attributesOf(windows), inputs)!;
     const value = { ...y, name: turned(scope, y.name), features: config.filters as number };
     return activated(context, value, config.activation);
   },
@@ -105,7 +109,9 @@ const LAYERS: Readonly<Record<string, Native>> = {
   pooling1d(context, [given]) {
     const { scope, config } = context;
     const type = `${config.global ? "Global" : ""}${config.kind === "max" ? "Max" : "Average"}Pool`;
-    const y = windowed(context, given, type, config.global ? {} : poolWindows(config));
+    const windows = windowsOf(config);
+    if (!config.global && !isPaddedAlike(windows)) return undefined;
+    const y = windowed(context, given, type, config.global ? {} : attributesOf(windows));
     if (!y) return undefined;
     if (config.global) return { ...y, name: scope.op("Squeeze", [y.name, scope.ints([2])]), sequence: false };
     return { ...y, name: turned(scope, y.name) };
