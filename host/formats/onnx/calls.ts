@@ -1,7 +1,8 @@
-import { isRecord } from "../../core/options.ts";
+import { GruvyError } from "../../core/errors.ts";
+import { isRecord, shown } from "../../core/options.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { layerFromConfig } from "../../layers/index.ts";
-import type { Json } from "../../layers/layer.ts";
+import type { Json, Layer } from "../../layers/layer.ts";
 import { describe, type Graph, type Read } from "./graph.ts";
 import { activate } from "./layers.ts";
 import { Axis, type Data, single } from "./values.ts";
@@ -37,9 +38,9 @@ export function layerCall(graph: Graph): void {
   const masks = makes.flatMap((what, i) => (what === "mask" ? [i] : []));
   if (type !== undefined) {
     const config = configOf(graph);
-    if (type === "activation" && at("input").length === 1 && !masks.length)
-      graph.set(0, activate(graph, rowsOf(graph, at("input")[0]), config.activation));
-    else layer(graph, type, config, reads, makes);
+    const { readsTokens = false } = described(graph, type, config);
+    if (type === "activation") graph.set(0, activate(graph, rowsOf(graph, at("input")[0]), config.activation));
+    else layer(graph, type, config, readsTokens, reads, makes);
   }
   for (const i of masks) graph.set(i, { kind: "mask" });
   // An input as it is: its padding is zeros in gruvy too.
@@ -51,6 +52,7 @@ function layer(
   graph: Graph,
   type: string,
   config: Record<string, Json>,
+  readsTokens: boolean,
   reads: readonly string[],
   makes: readonly string[],
 ): void {
@@ -58,7 +60,6 @@ function layer(
   if (step) graph.stepwise = true;
   // In a step all layers give what they have of it, as those of operators do.
   if (step && "returnSequences" in config) config.returnSequences = true;
-  const { readsTokens } = layerFromConfig(type, undefined, config);
   const inputs: Read[] = [];
   const initialStates: Read[] = [];
   const weights: Record<string, Tensor> = {};
@@ -71,7 +72,7 @@ function layer(
       inputs.push(readsTokens ? { node: data.node } : graph.read(data));
     } else if (what === "state") {
       const { node } = graph.data(i);
-      if (node >= 0) throw graph.damaged(`its state is not an input of the model`);
+      if (node >= 0) throw graph.damaged("its state is not an input of the model");
       graph.use(-1 - node, "state");
     } else if (what === "initialState") initialStates.push(graph.read(rowsOf(graph, i)));
     else {
@@ -79,7 +80,7 @@ function layer(
       weights[what] = { shape: [...shape], data };
     }
   });
-  if (!first) throw graph.damaged("reads nothing");
+  if (!first) throw graph.damaged("reads no data");
   const node = graph.layer(type, config, inputs, weights);
   if (initialStates.length) graph.nodes[node].initialStates = initialStates;
 
@@ -100,7 +101,7 @@ function layer(
         state: true,
         part: states++,
       });
-    } else if (what !== "mask") throw graph.damaged(`makes ${what}`);
+    } else if (what !== "mask") throw graph.damaged(`makes ${shown(what)}`);
   });
 }
 
@@ -114,6 +115,15 @@ function configOf(graph: Graph): Record<string, Json> {
   }
   if (!isRecord(config)) throw graph.damaged("expected a config, an object of JSON");
   return config as Record<string, Json>;
+}
+
+/** The layer, as far as it is known without what it reads. */
+function described(graph: Graph, type: string, config: Record<string, Json>): Layer {
+  try {
+    return layerFromConfig(type, undefined, config);
+  } catch (error) {
+    throw error instanceof GruvyError ? graph.damaged(error.message) : error;
+  }
 }
 
 /** Input i as [batch, time, features] or [batch, features]. */

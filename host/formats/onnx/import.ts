@@ -117,7 +117,13 @@ async function build(graph: Graph, onnx: OnnxModel): Promise<Model<unknown>> {
   const inputs = graph.inputs.flatMap((_, i) => (read.has(-1 - i) ? [i] : []));
   const taken = new Set<string>();
   const weights = new Map<string, Tensor>();
-  const given = { given: (param: Param) => weightOf(param, weights) };
+  const asked = new Set<string>();
+  const given = {
+    given(param: Param) {
+      asked.add(param.name);
+      return weightOf(param, weights);
+    },
+  };
   try {
     const made = new Map<string, Layer>();
     const keyOf = sharing();
@@ -133,9 +139,14 @@ async function build(graph: Graph, onnx: OnnxModel): Promise<Model<unknown>> {
       made.set(key, layer);
       return layer;
     });
-    if (made.size === layers.length && isChain(graph, order, inputs, outputs))
-      return await assemble(layers, { inputShape: inputShape(graph, inputs[0]) }, given);
-    return await buildGraph(graphConfig(graph, order, inputs, outputs, layers), [...new Set(layers)], given);
+    const chain = made.size === layers.length && isChain(graph, order, inputs, outputs);
+    const model = chain
+      ? await assemble(layers, { inputShape: inputShape(graph, inputs[0]) }, given)
+      : await buildGraph(graphConfig(graph, order, inputs, outputs, layers), [...new Set(layers)], given);
+    const left = [...weights.keys()].find((name) => !asked.has(name));
+    if (left === undefined) return model;
+    model.dispose();
+    throw new FormatError(`${WHERE}: "${left}" is of no use to its layer`);
   } catch (error) {
     if (error instanceof FormatError || !(error instanceof GruvyError)) throw error;
     throw new FormatError(`${WHERE}: ${error.message}`);
