@@ -4,6 +4,7 @@ import { readSafetensors } from "../../host/formats/safetensors.ts";
 import { toPyTorch } from "../../host/formats/torch/export.ts";
 import { bidirectional, dense, gru, loadModel, type Model, sequential, type Tensor, tensor } from "../../host/index.ts";
 import { KERAS_MODELS } from "../kit/keras-models.ts";
+import { ONNX_MODELS } from "../kit/onnx-models.ts";
 import { torchFile } from "../kit/torch-file.ts";
 
 /** A reader under attack. */
@@ -25,6 +26,18 @@ async function exported(format: "keras" | "h5" | "onnx" | "tfjs", names?: readon
     const model = await make();
     const made = await exportModel(model as never, format);
     files.push(made instanceof Uint8Array ? made : joined(made));
+    model.dispose();
+  }
+  return files;
+}
+
+/** ONNX files in which layers are calls of functions, in both forms. */
+async function withCalls(names: readonly string[]): Promise<Uint8Array[]> {
+  const files: Uint8Array[] = [];
+  for (const { make, streams } of ONNX_MODELS.filter(({ name }) => names.includes(name))) {
+    const model = await make();
+    files.push(await exportModel(model as never, "onnx", { lengths: true }));
+    if (streams) files.push(await exportModel(model as never, "onnx", { streaming: true }));
     model.dispose();
   }
   return files;
@@ -99,7 +112,12 @@ export const READERS: readonly Reader[] = [
     async seeds() {
       const names = ["gru-1", "gru-2-bi-batch-first", "gru-3-nobias", "gru-packed", "classifier"];
       const own = await exported("onnx", ["stack", "residual"]);
-      return [...own, ...names.map((name) => fixture(`torch-files/${name}.onnx`))];
+      const called = await withCalls([
+        "masking, gru",
+        "several heads",
+        "a decoder that begins with the encoder's states",
+      ]);
+      return [...own, ...called, ...names.map((name) => fixture(`torch-files/${name}.onnx`))];
     },
     read: loadModel,
   },
