@@ -30,9 +30,9 @@ const EXPORTERS: Readonly<Record<ExportFormat, Exporter>> = {
  * A model as a file of another program.
  *
  * @example await writeFile("digits.keras", await exportModel(model, "keras"))
- * @param format "keras" (.keras of Keras 3), "h5" (Keras's older .h5), "onnx" (opset 17; `{ streaming: true }` is one
- *               step with states in and out, `{ lengths: true }` takes padded batches), "pytorch" (weights for load_state_dict, as
- *               safetensors), "tfjs" (TensorFlow.js layers model)
+ * @param format "keras" (.keras of Keras 3), "h5" (Keras's older .h5), "onnx" (every model; opset 17, or 20 with gelu;
+ *               `{ streaming: true }` is one step with states in and out, `{ lengths: true }` takes padded batches),
+ *               "pytorch" (weights for load_state_dict, as safetensors), "tfjs" (TensorFlow.js layers model)
  * @returns the file's bytes; for "tfjs" two files by name: "model.json" and "weights.bin"
  * @throws FormatError when the format cannot hold the model; it names the layer and what would do
  */

@@ -263,7 +263,7 @@ function writeGru(source: Source): WrittenLayer {
   if (c.resetAfter && !target.resetAfter)
     refuse(source, "GRU with resetAfter", 'train it with resetAfter: false, or export to "keras" or "onnx"');
   for (const option of ["layerNorm", "zoneout"])
-    if (c[option]) refuse(source, `GRU with ${option}`, "train it without");
+    if (c[option]) refuse(source, `GRU with ${option}`, 'export to "onnx", or train it without');
   return {
     className: "GRU",
     config: {
