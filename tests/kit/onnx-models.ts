@@ -14,6 +14,7 @@ import {
   gru,
   input,
   type Layer,
+  layerNorm,
   lightGru,
   type Model,
   masking,
@@ -127,6 +128,14 @@ export const ONNX_MODELS: readonly OnnxModel[] = [
       bidirectional(gru(7, last), { merge }),
     ]),
   ]),
+  chain("directions of which one has a bias", () => [
+    bidirectional(gru(3, seq), { backwardLayer: gru(3, { ...seq, ...noBias, goBackwards: true }) }),
+  ]),
+  chain(
+    "layerNorm without scale",
+    () => [layerNorm({ scale: false }), gru(3, seq), layerNorm({ scale: false, center: false })],
+    streams,
+  ),
   chain("directions that differ", () => [
     bidirectional(gru(3, seq), { backwardLayer: minGru(5, { ...seq, goBackwards: true }) }),
     bidirectional(gru(3, last), { backwardLayer: gru(4, { ...last, resetAfter: false, goBackwards: true }) }),

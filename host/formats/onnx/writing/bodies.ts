@@ -51,6 +51,13 @@ export const BODIES: Readonly<Record<string, Body>> = {
     mask,
   }),
 
+  layerNorm({ scope, config, inputs: [{ name, mask, features }], weights }) {
+    const ones = scope.op("Constant", [], { value_floats: new Float32Array(features).fill(1) });
+    const inputs = [name, ones, ...(weights.beta ? [weights.beta.name] : [])];
+    const epsilon = { float: config.epsilon as number };
+    return { name: scope.op("LayerNormalization", inputs, { axis: -1, epsilon }), mask };
+  },
+
   embedding({ scope, inputs: [{ name, mask }], weights }) {
     const counts = scope.op("Not", [scope.op("Equal", [name, scope.op("Cast", [scope.int(0)], { to: 6 })])]);
     return {

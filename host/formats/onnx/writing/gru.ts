@@ -19,8 +19,8 @@ export const bidirectional: Native = (context, [x]) => {
   };
   const second = backwardLayer ?? layer;
   if (layer.type !== "gru" || second.type !== "gru" || merge !== "concat") return undefined;
-  const same = second.config.units === layer.config.units && second.config.resetAfter === layer.config.resetAfter;
-  if (!same) return undefined;
+  for (const option of ["units", "resetAfter", "useBias"])
+    if (second.config[option] !== layer.config[option]) return undefined;
   const part = (prefix: string): Context["weights"] => {
     const own = Object.entries(context.weights).filter(([name]) => name.startsWith(prefix));
     return Object.fromEntries(own.map(([name, tensor]) => [name.slice(prefix.length), tensor]));
@@ -64,12 +64,12 @@ function write(context: Context, given: Value, options: Config, directions: read
   const parts = directions.map(({ weights: { kernel, recurrentKernel, bias } }) =>
     toOnnxGru({ kernel, recurrentKernel, bias }),
   );
-  const none = (): Tensor => ({ shape: [6 * H], data: new Float32Array(6 * H) });
+  const biases = parts.flatMap(({ B }) => B ?? []);
   const inputs = [
     x,
     scope.weight(`${owner}.W`, stacked(parts.map(({ W }) => W))),
     scope.weight(`${owner}.R`, stacked(parts.map(({ R }) => R))),
-    parts.some(({ B }) => B) ? scope.weight(`${owner}.B`, stacked(parts.map(({ B }) => B ?? none()))) : "",
+    biases.length ? scope.weight(`${owner}.B`, stacked(biases)) : "",
     mask ? lengthsOfMask(scope, mask) : "",
   ];
   if (initial) {

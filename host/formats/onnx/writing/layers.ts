@@ -88,8 +88,9 @@ const LAYERS: Readonly<Record<string, Native>> = {
   }),
 
   layerNorm({ scope, owner, weights, config }, [x]) {
-    const gamma = weights.gamma ?? { shape: [x.features], data: new Float32Array(x.features).fill(1) };
-    const inputs = [x.name, scope.weight(`${owner}.gamma`, gamma)];
+    // The operator's scale is not optional.
+    if (!weights.gamma) return undefined;
+    const inputs = [x.name, scope.weight(`${owner}.gamma`, weights.gamma)];
     if (weights.beta) inputs.push(scope.weight(`${owner}.beta`, weights.beta));
     const epsilon = { float: config.epsilon as number };
     return { ...x, name: scope.op("LayerNormalization", inputs, { axis: -1, epsilon }) };
