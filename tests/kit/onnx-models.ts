@@ -332,6 +332,26 @@ export const ONNX_MODELS: readonly OnnxModel[] = [
     inputs: (B, T) => ({ x: series(B, T) }),
   },
   {
+    name: "states of single directions, handed on",
+    make() {
+      const x = input([null, 3]);
+      const [y, f, r] = bidirectional(gru(3, { ...seq, returnState: true }))(x);
+      const [again, , last] = bidirectional(gru(3, { ...seq, returnState: true }))(y, { initialState: [r, f] });
+      return made(graph({ inputs: x, outputs: { again, both: dense(2)(concatenate()([last, f])) }, seed: 3 }));
+    },
+    inputs: (B, T) => ({ x: series(B, T) }),
+  },
+  {
+    name: "one gru called twice, once for its state alone",
+    make() {
+      const x = input([null, 3]);
+      const shared = gru(3, { ...seq, returnState: true });
+      const [y] = shared(x);
+      return made(graph({ inputs: x, outputs: dense(2)(shared(y)[1]), seed: 3 }));
+    },
+    inputs: (B, T) => ({ x: series(B, T) }),
+  },
+  {
     name: "one layer called twice",
     make() {
       const x = input([null, 3]);

@@ -20,7 +20,7 @@ export interface Emitted {
   type: string;
   config: Record<string, Json>;
   /** Nodes read; -1 - i is the i-th input. */
-  readonly inputs: Read[];
+  inputs: Read[];
   /** By the parameter's name within the layer. */
   weights: Record<string, Tensor>;
   /** From the ONNX node's. */
@@ -35,10 +35,10 @@ export interface Emitted {
   padded?: boolean;
 }
 
-/** The output of a node, or one of its final states. */
+/** The output of a node, or its final states: one of them, or all as one. */
 export interface Read {
   readonly node: number;
-  readonly state?: number;
+  readonly state?: number | "all";
 }
 
 /** An input of the graph. */
@@ -222,14 +222,14 @@ export class Graph {
   }
 
   /** Data as a layer reads it. */
-  read({ node, state, part = 0 }: Data): Read {
+  read({ node, state, part }: Data): Read {
     if (node < 0) {
       this.use(-1 - node, "values");
       return { node };
     }
     const { reads } = this.nodes[node];
     if (reads) reads[state ? "state" : "outputs"] = true;
-    return state ? { node, state: part } : { node };
+    return state ? { node, state: part ?? "all" } : { node };
   }
 
   /** How an input of the model is used. */

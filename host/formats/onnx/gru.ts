@@ -156,14 +156,12 @@ function states(graph: Graph, D: number, H: number): Read[] | undefined {
     graph.use(value.input, "state");
     return undefined;
   }
-  if (value.kind === "data" && D === 1) {
-    const { data } = graph.rows(
-      value,
-      value.axes.findIndex((axis) => axis.some((a) => value.features.includes(a))),
-      H,
-    );
-    return [graph.read(data)];
-  }
+  const parts = value.kind === "stack" && value.axis === 0 ? value.parts : [value];
+  if (parts.length === D && parts.every((part): part is Data => part.kind === "data"))
+    return parts.map((part) => {
+      const at = part.axes.findIndex((axis) => axis.some((a) => part.features.includes(a)));
+      return graph.read(graph.rows(part, at, H).data);
+    });
   throw graph.unsupported(
     `initial_h is ${describe(value)}`,
     "expected an input of the model, zeros, or the output of a layer",

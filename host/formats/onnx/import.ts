@@ -13,7 +13,7 @@ import { DOMAIN, layerCall } from "./calls.ts";
 import { type Emitted, Graph, type Read } from "./graph.ts";
 import { OPERATORS } from "./layers.ts";
 import { External, type OnnxModel, readModel } from "./proto.ts";
-import type { Data, Part, Value } from "./values.ts";
+import type { Part, Value } from "./values.ts";
 
 const WHERE = "loadModel()";
 
@@ -66,7 +66,7 @@ function read(onnx: OnnxModel): Graph {
 
 interface Output {
   readonly name: string;
-  readonly data: Data;
+  readonly from: Read;
 }
 
 /** The data that are the model's outputs. */
@@ -89,9 +89,18 @@ function outputsOf(graph: Graph, onnx: OnnxModel): Output[] {
     const data = value.kind === "stack" ? value.parts[value.parts.length - 1] : value;
     if (data.kind !== "data" || data.node < 0)
       throw new FormatError(`${WHERE}: output ${shown(name)}: expected the output of a layer`);
-    graph.read(data);
-    return { name, data };
+    return { name, from: graph.read(data) };
   });
+}
+
+/** One direction of a last state is a state, where it was picked out of both. */
+function resolved(graph: Graph, read: Read): Read {
+  const pick = graph.nodes[read.node]?.pick;
+  if (!pick?.of.state || graph.nodes[pick.of.node].type !== "bidirectional") return read;
+  const { columns, of } = pick;
+  const units = of.features[of.features.length - 1].size;
+  const whole = columns.length === units && columns.every((column, i) => column === columns[0] + i);
+  return whole && columns[0] % units === 0 ? { node: of.node, state: columns[0] / units } : read;
 }
 
 /** A name of gruvy's from one of ONNX: "/encoder/gru/GRU" is encoder_gru, a second one encoder_gru_1. */
@@ -106,11 +115,15 @@ function nameOf(name: string, otherwise: string, taken: Set<string>): string {
 }
 
 async function build(graph: Graph, onnx: OnnxModel): Promise<Model<unknown>> {
-  const outputs = outputsOf(graph, onnx);
+  const outputs = outputsOf(graph, onnx).map(({ name, from }) => ({ name, from: resolved(graph, from) }));
+  for (const node of graph.nodes) {
+    node.inputs = node.inputs.map((read) => resolved(graph, read));
+    node.initialStates = node.initialStates?.map((read) => resolved(graph, read));
+  }
   const order = [
     ...reachable(
       graph,
-      outputs.map(({ data }) => data.node),
+      outputs.map(({ from }) => from.node),
     ),
   ].sort((a, b) => a - b);
   const read = new Set(order.flatMap((node) => readsOf(graph.nodes[node]).map((source) => source.node)));
@@ -126,11 +139,14 @@ async function build(graph: Graph, onnx: OnnxModel): Promise<Model<unknown>> {
   };
   try {
     const made = new Map<string, Layer>();
-    const keyOf = sharing();
-    const layers = order.map((node): Layer => {
+    const keys = order.map(sharing(graph));
+    // One layer gives sequences, or it does not.
+    const whole = new Set(keys.filter((_, i) => graph.nodes[order[i]].reads?.outputs));
+    const layers = order.map((node, i): Layer => {
       const emitted = graph.nodes[node];
+      const key = keys[i];
+      if (emitted.reads && whole.has(key)) emitted.reads.outputs = true;
       finish(emitted, graph.stepwise);
-      const key = keyOf(emitted);
       const known = made.get(key);
       if (known) return known;
       const name = nameOf(emitted.name, emitted.type, taken);
@@ -154,7 +170,7 @@ async function build(graph: Graph, onnx: OnnxModel): Promise<Model<unknown>> {
 }
 
 /** What layers that are one layer have in common: their config, and weights that are the same numbers of the file. */
-function sharing(): (emitted: Emitted) => string {
+function sharing(graph: Graph): (node: number) => string {
   const numbers = new Map<Float32Array, number>();
   const numberOf = (data: Float32Array): number => {
     const known = numbers.get(data);
@@ -162,10 +178,10 @@ function sharing(): (emitted: Emitted) => string {
     numbers.set(data, numbers.size);
     return numbers.size - 1;
   };
-  let alone = 0;
-  return ({ type, config, weights }) => {
+  return (node) => {
+    const { type, config, weights } = graph.nodes[node];
     const own = Object.entries(weights).map(([name, { data }]) => [name, numberOf(data)]);
-    return JSON.stringify(own.length ? [type, config, own] : alone++);
+    return JSON.stringify(own.length ? [type, config, own] : node);
   };
 }
 
@@ -178,8 +194,8 @@ function isChain(
   inputs: readonly number[],
   outputs: readonly Output[],
 ): boolean {
-  const [{ data }] = outputs;
-  const ends = outputs.length === 1 && data.node === order[order.length - 1] && isOutput(graph, graph.read(data));
+  const [{ from }] = outputs;
+  const ends = outputs.length === 1 && from.node === order[order.length - 1] && isOutput(graph, from);
   return (
     inputs.length === 1 &&
     ends &&
@@ -194,7 +210,7 @@ function isChain(
 
 /** Not a state, but where a layer gives its last state alone. */
 function isOutput(graph: Graph, { node, state }: Read): boolean {
-  return state === undefined || graph.nodes[node].reads !== undefined;
+  return state === undefined || (state === "all" && graph.nodes[node].reads !== undefined);
 }
 
 /** The graph as gruvy's own files have it. */
@@ -206,42 +222,35 @@ function graphConfig(
   layers: Layer[],
 ): GraphConfig {
   const nodes: { layer: string; inputs: NodeRef[]; initialStates?: NodeRef[] }[] = [];
-  const places = new Map<number, { output: NodeRef; state: (i: number) => NodeRef }>();
+  const places = new Map<number, { readonly at: number; all?: NodeRef }>();
   inputs.forEach((input, i) => {
-    places.set(-1 - input, { output: -1 - i, state: () => -1 - i });
+    places.set(-1 - input, { at: -1 - i });
   });
+  const taken = new Set(layers.map(({ name }) => name!));
+  /** Last states of both directions side by side. */
+  const joined = (at: number): NodeRef => {
+    const name = nameOf("", "concatenate", taken);
+    layers.push(layerFromConfig("concatenate", name, { axis: -1 }));
+    const inputs = [0, 1].map((state): NodeRef => [at, state]);
+    return nodes.push({ layer: name, inputs }) - 1;
+  };
   const ref = ({ node, state }: Read): NodeRef => {
     const place = places.get(node)!;
-    return state === undefined ? place.output : place.state(state);
+    if (state === undefined) return place.at;
+    if (state !== "all") return [place.at, state];
+    // Where nobody wants a layer's outputs, it gives its last.
+    const { reads, type } = graph.nodes[node];
+    if (!reads?.outputs || graph.stepwise) return place.at;
+    return (place.all ??= type === "bidirectional" ? joined(place.at) : [place.at, 0]);
   };
-  const taken = new Set(layers.map(({ name }) => name!));
   order.forEach((node, i) => {
-    const { inputs: read, initialStates, reads, type } = graph.nodes[node];
-    const at =
-      nodes.push({
-        layer: layers[i].name!,
-        inputs: read.map(ref),
-        ...(initialStates && { initialStates: initialStates.map(ref) }),
-      }) - 1;
-    let state = (i: number): NodeRef => (reads ? at : [at, i]);
-    if (reads?.outputs && reads.state && !graph.stepwise) {
-      state = (i) => [at, i];
-      if (type === "bidirectional") {
-        // Last states of both directions side by side.
-        const name = nameOf("", "concatenate", taken);
-        layers.push(layerFromConfig("concatenate", name, { axis: -1 }));
-        const both =
-          nodes.push({
-            layer: name,
-            inputs: [
-              [at, 0],
-              [at, 1],
-            ],
-          }) - 1;
-        state = () => both;
-      }
-    }
-    places.set(node, { output: at, state });
+    const { inputs: read, initialStates } = graph.nodes[node];
+    const call = {
+      layer: layers[i].name!,
+      inputs: read.map(ref),
+      ...(initialStates && { initialStates: initialStates.map(ref) }),
+    };
+    places.set(node, { at: nodes.push(call) - 1 });
   });
   const names = new Set<string>();
   return {
@@ -252,10 +261,7 @@ function graphConfig(
     })),
     layers: [],
     nodes,
-    outputs: outputs.map(({ name, data }) => ({
-      name: nameOf(name, "output", names),
-      from: ref(graph.read(data)),
-    })),
+    outputs: outputs.map(({ name, from }) => ({ name: nameOf(name, "output", names), from: ref(from) })),
     form: outputs.length === 1 ? "one" : "record",
     seed: 0,
   };

@@ -272,7 +272,8 @@ function lastStep(
       emitted.reads.outputs = false;
       emitted.reads.state = true;
       for (const reader of graph.nodes)
-        for (const [i, read] of reader.inputs.entries()) if (read.node === node) reader.inputs[i] = { node, state: 0 };
+        for (const [i, read] of reader.inputs.entries())
+          if (read.node === node) reader.inputs[i] = { node, state: "all" };
       break;
     }
     if (!["dense", "activation", "dropout", "layerNorm"].includes(emitted.type))
