@@ -18,6 +18,9 @@ export interface OnnxExportOptions {
   lengths?: boolean;
 }
 
+/** Layers that what stands in the padding is nothing to. */
+const BLIND: ReadonlySet<string> = new Set(["gru", "minGru", "lightGru", "mgu", "bidirectional", "masking"]);
+
 /**
  * A model as an ONNX file, opset 17 or the least that its layers need. Input
  * "x" is [batch, time, features] as `predict` takes it (int32 tokens [batch,
@@ -56,11 +59,13 @@ export function toOnnx(model: Model<unknown>, options: OnnxExportOptions = {}): 
   });
   if (lengths && !given.some(({ sequence }) => sequence))
     throw new FormatError(`${WHERE}: "lengths": no input of the model has a time axis`);
-  const inputs = given.map((value) => {
+  const inputs = given.map((value, i) => {
     if (!lengths || !value.sequence) return value;
+    const readers = nodes.filter(({ inputs: read }) => read.some(({ node }) => node === -1 - i));
+    const clear = value.features > 0 && !readers.every(({ layer }) => BLIND.has(layer.type));
     const name = graph.fresh(alone ? "lengths" : `${value.name}_lengths`);
     file.inputs.push({ name, type: TYPE.int32, shape: ["batch"] });
-    return padded(graph.under(name), value, name);
+    return padded(graph.under(name), value, name, clear);
   });
 
   const sources = [

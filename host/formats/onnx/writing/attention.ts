@@ -1,4 +1,5 @@
 import type { Body, Call } from "./call.ts";
+import { order } from "./masks.ts";
 import type { Scope } from "./scope.ts";
 
 /** attention and multiHeadAttention as operators. Equations: assembly/attention.ts. */
@@ -33,12 +34,8 @@ function visible(scope: Scope, { inputs, config }: Call): string | undefined {
   if (value.mask) parts.push(scope.op("Unsqueeze", [value.mask.name, scope.ints([1, 2])]));
   if (query.mask) parts.push(scope.op("Unsqueeze", [query.mask.name, scope.ints([1, 3])]));
   if (config.causal) {
-    const steps = ({ name }: { name: string }) => {
-      const count = scope.op("Squeeze", [scope.op("Shape", [name], { start: 1, end: 2 }), scope.ints([0])]);
-      return scope.op("Range", [scope.int(0), count, scope.int(1)]);
-    };
-    const own = scope.op("Unsqueeze", [steps(query), scope.ints([1])]);
-    parts.push(scope.op("LessOrEqual", [steps(value), own]));
+    const own = scope.op("Unsqueeze", [order(scope, query.name), scope.ints([1])]);
+    parts.push(scope.op("LessOrEqual", [order(scope, value.name), own]));
   }
   return parts.length ? parts.reduce((a, b) => scope.op("And", [a, b])) : undefined;
 }

@@ -105,7 +105,7 @@ class Signature {
   }
 }
 
-/** A layer as a call. @param type, config of the layer, where not the context's own */
+/** A layer as a call of a function with this body. */
 export function call(context: Context, inputs: readonly Value[], body: Body): Value {
   checkInitial(context);
   const { scope: outside, type, config, streaming, wantsStates, layer } = context;
@@ -114,7 +114,9 @@ export function call(context: Context, inputs: readonly Value[], body: Body): Va
   const read = inputs.map((value) => inOrder(outside, value));
   const own = read.map((value): Value => {
     const name = signature.input("input", value.name, "x");
-    return { ...value, name, mask: value.mask && { ...value.mask, name: signature.input("mask", value.mask.name) } };
+    if (!value.mask) return { ...value, name };
+    const { right, dialect } = value.mask;
+    return { ...value, name, mask: { right, dialect, name: signature.input("mask", value.mask.name) } };
   });
   const weights: Record<string, Weight> = {};
   for (const [name, tensor] of Object.entries(context.weights)) {
@@ -130,7 +132,7 @@ export function call(context: Context, inputs: readonly Value[], body: Body): Va
   const { features, sequence } = layer.built.output;
   const name = signature.output("output", made.name);
   const states = streaming || wantsStates ? (made.states ?? []).map((state) => signature.output("state", state)) : [];
-  const through = own.findIndex(({ mask }) => mask && mask.name === made.mask?.name);
+  const through = own.findIndex(({ mask }) => mask && mask === made.mask);
   const mask =
     through >= 0 ? read[through].mask : made.mask && { ...made.mask, name: signature.output("mask", made.mask.name) };
   const axes = sequence && !streaming ? 3 : 2;

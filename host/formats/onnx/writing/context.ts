@@ -7,11 +7,13 @@ import type { Scope } from "./scope.ts";
 
 export const WHERE = "exportModel()";
 
-/** Which steps count, bool [batch, time], or [batch] where there is one step. */
+/** Which steps count, bool [batch, time], or [batch] where there is one step. Different ones are different objects. */
 export interface Mask extends Pick<LayerMask, "dialect"> {
   readonly name: string;
   /** All the steps that count come before those that do not, in every row. */
   readonly right: boolean;
+  /** How many those are, int32 [batch], where the graph has that. */
+  readonly lengths?: string;
 }
 
 /** A tensor of the graph. Sequences are [batch, time, features], or time first where a GRU has just made them. */
@@ -53,8 +55,8 @@ export interface Context extends Wrapped {
   readonly states: Value[];
 }
 
-/** The graph with the layer's value in it. */
-export type Write = (context: Context, inputs: readonly Value[]) => Value;
+/** Writes a layer as operators, or gives undefined where they cannot say all that it does. */
+export type Native = (context: Context, inputs: readonly Value[]) => Value | undefined;
 
 export function refused({ layer }: Context, what: string, instead: string): FormatError {
   return new FormatError(`${WHERE}: layer "${layer.name}": ${what}, which ONNX cannot hold; ${instead}`);

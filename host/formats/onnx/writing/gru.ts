@@ -2,9 +2,17 @@ import type { Tensor } from "../../../core/tensor.ts";
 import type { Json } from "../../../layers/layer.ts";
 import { toOnnxGru } from "../../gates.ts";
 import { gruActivations } from "./activations.ts";
-import { type Config, type Context, checkInitial, stateIn, stateOut, type Value, type Wrapped } from "./context.ts";
-import type { Native } from "./layers.ts";
-import { backwards, lengthsOfMask } from "./masks.ts";
+import {
+  type Config,
+  type Context,
+  checkInitial,
+  type Native,
+  stateIn,
+  stateOut,
+  type Value,
+  type Wrapped,
+} from "./context.ts";
+import { backwards, lengthsOf } from "./masks.ts";
 
 /** gru and bidirectional(gru) as ONNX's GRU, where that can say all that they do. */
 
@@ -70,7 +78,7 @@ function write(context: Context, given: Value, options: Config, directions: read
     scope.weight(`${owner}.W`, stacked(parts.map(({ W }) => W))),
     scope.weight(`${owner}.R`, stacked(parts.map(({ R }) => R))),
     biases.length ? scope.weight(`${owner}.B`, stacked(biases)) : "",
-    mask ? lengthsOfMask(scope, mask) : "",
+    mask ? lengthsOf(scope, mask) : "",
   ];
   if (initial) {
     const states = initial.map(({ name }) => scope.op("Unsqueeze", [name, scope.ints([0])]));

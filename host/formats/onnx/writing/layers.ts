@@ -4,7 +4,7 @@ import type { AttributeValue } from "../proto.ts";
 import { applyActivation, isPlain } from "./activations.ts";
 import { BODIES, JOINS, type Join } from "./bodies.ts";
 import { call } from "./call.ts";
-import { type Context, inOrder, refused, type Value, type Wrapped, type Write } from "./context.ts";
+import { type Context, inOrder, type Native, refused, type Value, type Wrapped } from "./context.ts";
 import { bidirectional, gru } from "./gru.ts";
 import { backwards, masksOf } from "./masks.ts";
 import { attributesOf, isPaddedAlike, turned, windowsOf } from "./windows.ts";
@@ -14,20 +14,20 @@ import { attributesOf, isPaddedAlike, turned, windowsOf } from "./windows.ts";
  * say all that the layer does: then it becomes a function (bodies.ts).
  */
 
-/** A layer, or undefined. */
-export type Native = (context: Context, inputs: readonly Value[]) => Value | undefined;
-
 /** Writes a layer into the graph. @throws FormatError in a streaming export, for a layer that wants whole sequences */
-export const write: Write = (context, inputs) => {
-  const { type, streaming } = context;
+export function write(context: Context, inputs: readonly Value[]): Value {
+  const { type, config, streaming } = context;
   const { unstreamable } = context.layer.built;
   if (streaming && unstreamable) throw refused(context, `in one step: ${unstreamable}`, "export whole sequences");
-  if (type === "timeDistributed") {
-    const { layer } = context.config as unknown as { layer: Wrapped };
-    return write({ ...context, ...layer, steps: false }, inputs);
-  }
+  const { layer, backwardLayer } = config as unknown as { layer?: Wrapped; backwardLayer?: Wrapped | null };
+  for (const own of [type, layer?.type, backwardLayer?.type])
+    if (own !== undefined && own !== WRAPPER && !Object.hasOwn(LAYERS, own) && !Object.hasOwn(BODIES, own))
+      throw refused(context, `a layer of type "${own}"`, "it can hold those that gruvy has");
+  if (type === WRAPPER) return write({ ...context, ...layer!, steps: false }, inputs);
   return LAYERS[type]?.(context, inputs) ?? call(context, inputs, BODIES[type]);
-};
+}
+
+const WRAPPER = "timeDistributed";
 
 /** A layer's activation, which is one of its own where ONNX has no operator that an importer would know it by. */
 function activated(context: Context, x: Value, activation: Json): Value {

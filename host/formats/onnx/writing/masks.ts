@@ -7,27 +7,51 @@ import type { Scope } from "./scope.ts";
 /** Before the first step: further than any length from the end. */
 const BEFORE = -(2 ** 31);
 
-/** An input whose rows have lengths: with its mask, and zeros in the padding, as gruvy reads it (host/batches/copy.ts). */
-export function padded(scope: Scope, x: Value, lengths: string): Value {
-  const tokens = x.features === 0;
-  const reads = { lengths, input: x.name };
-  const [name, data] = maskCall(scope, "mask", reads, ["mask", "input"], (f, [given, values]) => {
-    const steps = f.op("Squeeze", [f.op("Shape", [values], { start: 1, end: 2 }), f.ints([0])]);
-    const order = f.op("Range", [f.int(0), steps, f.int(1)]);
-    const counts = f.op("Less", [order, f.op("Unsqueeze", [f.op("Cast", [given], { to: 7 }), f.ints([1])])]);
-    return tokens ? [counts] : [counts, cleared(f, values, { ...LENGTHS, name: counts })];
-  });
-  return { ...x, name: tokens ? x.name : data, mask: { ...LENGTHS, name } };
-}
-
 const LENGTHS = { right: true, dialect: "lengths" } as const;
 
+/**
+ * An input whose rows have lengths, with its mask, which is made where something reads it.
+ *
+ * @param clear zeros are to stand in the padding, as when gruvy reads it (host/batches/copy.ts)
+ */
+export function padded(scope: Scope, x: Value, lengths: string, clear: boolean): Value {
+  const make = () =>
+    maskCall(scope, "mask", { lengths, input: x.name }, clear ? ["mask", "input"] : ["mask"], (f, [given, values]) => {
+      const counts = f.op("Less", [
+        order(f, values),
+        f.op("Unsqueeze", [f.op("Cast", [given], { to: 7 }), f.ints([1])]),
+      ]);
+      return clear ? [counts, cleared(f, values, { ...LENGTHS, name: counts })] : [counts];
+    });
+  if (clear) {
+    const [name, data] = make();
+    return { ...x, name: data, mask: { ...LENGTHS, lengths, name } };
+  }
+  return {
+    ...x,
+    mask: {
+      ...LENGTHS,
+      lengths,
+      get name() {
+        return scope.once(`mask of ${lengths}`, () => make()[0]);
+      },
+    },
+  };
+}
+
 /** The lengths of rows whose mask is at their right, as operators want them, int32. */
-export function lengthsOfMask(scope: Scope, mask: Mask): string {
-  const [lengths] = maskCall(scope, "lengths", { mask: mask.name }, ["mask"], (f, [given]) => [
-    f.op("ReduceSum", [f.op("Cast", [given], { to: 6 }), f.ints([1])], { keepdims: 0 }),
-  ]);
-  return lengths;
+export function lengthsOf(scope: Scope, mask: Mask): string {
+  const make = () =>
+    maskCall(scope, "lengths", { mask: mask.name }, ["mask"], (f, [given]) => [
+      f.op("ReduceSum", [f.op("Cast", [given], { to: 6 }), f.ints([1])], { keepdims: 0 }),
+    ])[0];
+  return mask.lengths ?? scope.once(`lengths of ${mask.name}`, make);
+}
+
+/** The positions of the steps of x [batch, time, ...]. */
+export function order(scope: Scope, x: string): string {
+  const steps = scope.op("Squeeze", [scope.op("Shape", [x], { start: 1, end: 2 }), scope.ints([0])]);
+  return scope.op("Range", [scope.int(0), steps, scope.int(1)]);
 }
 
 /** Steps from the last to the first, on an axis. */
@@ -41,7 +65,7 @@ export function reversed(scope: Scope, mask: Mask | undefined): Mask | undefined
 
 /** The masks of several values, each once. */
 export function masksOf(values: readonly Value[]): Mask[] {
-  return [...new Map(values.flatMap(({ mask }) => (mask ? [[mask.name, mask]] : []))).values()];
+  return [...new Set(values.flatMap(({ mask }) => mask ?? []))];
 }
 
 /** The steps that count in all values; undefined: all. */

@@ -1,6 +1,6 @@
 import { type OnnxValue, TYPE } from "../proto.ts";
 import type { Body, Call, Weight } from "./call.ts";
-import { CELLS } from "./cells.ts";
+import { CELLS, type Cell } from "./cells.ts";
 import type { Config, Mask, Wrapped } from "./context.ts";
 import { cleared, ofFeatures, reversed } from "./masks.ts";
 import type { Scope } from "./scope.ts";
@@ -23,20 +23,41 @@ interface Run {
   readonly final: string;
 }
 
-function run(scope: Scope, direction: Direction, x: string, mask: Mask | undefined, streaming: boolean): Run {
-  const { type, config, weights, inTime } = direction;
-  const cell = CELLS[type](scope, config, weights);
-  const units = config.units as number;
-  const initial = direction.initial ?? zeros(scope, x, units);
-  const projected = cell.project(scope, x);
-  const zeroOutput = mask?.dialect === "lengths" || config.zeroOutputForMask === true;
-  const counts = mask && ofFeatures(scope, mask);
-  if (streaming) {
-    const next = cell.step(scope, projected, initial);
-    const final = counts ? scope.op("Where", [counts, next, initial]) : next;
-    return { y: mask && zeroOutput ? cleared(scope, next, mask) : final, final };
-  }
+/** What a direction computes with. */
+interface Start {
+  readonly cell: Cell;
+  /** What of the input goes into each step. */
+  readonly projected: string;
+  readonly initial: string;
+  /** Which steps count, with an axis for features. */
+  readonly counts?: string;
+  /** Masked steps give zeros rather than the last output. */
+  readonly zeroOutput: boolean;
+}
 
+function start(scope: Scope, { type, config, weights, initial }: Direction, x: string, mask?: Mask): Start {
+  const cell = CELLS[type](scope, config, weights);
+  return {
+    cell,
+    projected: cell.project(scope, x),
+    initial: initial ?? zeros(scope, x, config.units as number),
+    counts: mask && ofFeatures(scope, mask),
+    zeroOutput: mask?.dialect === "lengths" || config.zeroOutputForMask === true,
+  };
+}
+
+/** One step. Masked ones give the state, unless they give zeros. */
+function step(scope: Scope, direction: Direction, x: string, mask?: Mask): Run {
+  const { cell, projected, initial, counts, zeroOutput } = start(scope, direction, x, mask);
+  const next = cell.step(scope, projected, initial);
+  const final = counts ? scope.op("Where", [counts, next, initial]) : next;
+  return { y: zeroOutput ? cleared(scope, next, mask) : final, final };
+}
+
+/** All steps. */
+function overTime(scope: Scope, direction: Direction, x: string, mask?: Mask): Run {
+  const { config, inTime } = direction;
+  const { cell, projected, initial, counts, zeroOutput } = start(scope, direction, x, mask);
   const loop = scope.inner();
   const float = (name: string): OnnxValue => ({ name: loop.fresh(name), type: TYPE.float });
   const [h, x_t] = [float("h"), float("x_t")];
@@ -55,7 +76,7 @@ function run(scope: Scope, direction: Direction, x: string, mask: Mask | undefin
   const outputs = [hOut, ...(lastOut ?? []), ...(sequences ? [result(y)] : [])];
   const scanned = counts ? [projected, counts] : [projected];
   const results = outputs.map((_, i) => scope.fresh(`Scan_output_${i}`));
-  scope.node("Scan", [initial, ...(last ? [zeros(scope, x, units)] : []), ...scanned], results, {
+  scope.node("Scan", [initial, ...(last ? [zeros(scope, x, config.units as number)] : []), ...scanned], results, {
     body: { graph: loop.toGraph(inputs, outputs) },
     num_scan_inputs: scanned.length,
     scan_input_axes: scanned.map(() => 1),
@@ -82,7 +103,7 @@ export const recurrent =
   (type: string): Body =>
   ({ scope, config, inputs: [{ name: x, mask }], weights, initial, streaming }) => {
     const direction = { type, config, weights, initial: initial[0], inTime: false };
-    const { y, final } = run(scope, direction, x, mask, streaming);
+    const { y, final } = (streaming ? step : overTime)(scope, direction, x, mask);
     const after = config.goBackwards ? reversed(scope, mask) : mask;
     return { name: y, mask: config.returnSequences ? after : undefined, states: [final] };
   };
@@ -100,8 +121,8 @@ export const bidirectional: Body = ({ scope, config, inputs: [{ name: x, mask }]
     initial: initial[i],
     inTime: true,
   });
-  const f = run(scope, direct(layer, "forward", 0, false), x, mask, false);
-  const b = run(scope, direct(backwardLayer ?? layer, "backward", 1, true), x, mask, false);
+  const f = overTime(scope, direct(layer, "forward", 0, false), x, mask);
+  const b = overTime(scope, direct(backwardLayer ?? layer, "backward", 1, true), x, mask);
   const name = MERGES[merge as string](scope, f.y, b.y);
   return { name, mask: layer.config.returnSequences ? mask : undefined, states: [f.final, b.final] };
 };

@@ -119,7 +119,7 @@ export class Scope {
 
   /** Numbers in the file; those of a name once, as a layer that is used again has the same. Of the graph only. */
   weight(name: string, { shape, data }: Tensor): string {
-    return this.constant(`weight ${name}`, () => {
+    return this.once(`weight ${name}`, () => {
       const own = this.fresh(name);
       this.body.parts.push(initializer(own, shape, data));
       return own;
@@ -128,20 +128,21 @@ export class Scope {
 
   /** One float. */
   float(value: number): string {
-    return this.constant(`float ${value}`, () => this.op("Constant", [], { value_float: { float: value } }));
+    return this.once(`float ${value}`, () => this.op("Constant", [], { value_float: { float: value } }));
   }
 
   /** Whole numbers, a tensor of one axis. */
   ints(values: readonly number[]): string {
-    return this.constant(`ints ${values}`, () => this.op("Constant", [], { value_ints: values }));
+    return this.once(`ints ${values}`, () => this.op("Constant", [], { value_ints: values }));
   }
 
   /** One whole number, without axes. */
   int(value: number): string {
-    return this.constant(`int ${value}`, () => this.op("Constant", [], { value_int: value }));
+    return this.once(`int ${value}`, () => this.op("Constant", [], { value_int: value }));
   }
 
-  private constant(key: string, make: () => string): string {
+  /** A name that is made when it is first asked for. */
+  once(key: string, make: () => string): string {
     let name = this.body.constants.get(key);
     if (!name) {
       name = make();

@@ -2,10 +2,12 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { isTensor } from "../../../../host/core/tensor.ts";
 import { toOnnx } from "../../../../host/formats/onnx/export.ts";
+import { External, readModel } from "../../../../host/formats/onnx/proto.ts";
 import {
   attention,
   bidirectional,
   conv1d,
+  dense,
   FormatError,
   gru,
   loadModel,
@@ -13,6 +15,7 @@ import {
   minGru,
   sequential,
   type Tensor,
+  timeDistributed,
 } from "../../../../host/index.ts";
 import { close } from "../../../kit/core.ts";
 import { EXPORTED, EXPORTED_GRAPHS, make, REWRITTEN } from "../../../kit/exported.ts";
@@ -123,6 +126,21 @@ for (const one of ONNX_MODELS.filter(({ streams }) => streams))
     again.dispose();
   });
 
+test("what ONNX has operators for is written as these alone, with lengths too", async () => {
+  const layers = [
+    gru(4, { returnSequences: true }),
+    bidirectional(gru(3, { returnSequences: true })),
+    gru(2),
+    dense(2),
+  ];
+  const model = await sequential(layers, { inputShape: [null, 3] });
+  for (const options of [{}, { lengths: true }]) {
+    const { nodes } = readModel(toOnnx(model, options), "test", new External());
+    assert.equal([...new Set(nodes.map(({ domain }) => domain))], [""]);
+  }
+  model.dispose();
+});
+
 test("a layer that is used twice has its weights in the file once", async () => {
   const { make: made } = ONNX_MODELS.find(({ name }) => name === "one layer called twice")!;
   const model = await made();
@@ -153,6 +171,11 @@ test("what ONNX cannot hold is refused by the layer's name, and what would do", 
     () => inSteps([gru(2, { returnSequences: true }), bidirectional(minGru(2))]),
     FormatError,
     /layer "bidirectional": in one step/,
+  );
+  await refuses(
+    () => of([timeDistributed({ ...dense(2), type: "mine" })]),
+    FormatError,
+    /layer "time_distributed": a layer of type "mine", which ONNX cannot hold; it can hold those that gruvy has/,
   );
   await refuses(
     () => of([gru(2)], { streaming: true, lengths: true }),
