@@ -332,6 +332,17 @@ export const ONNX_MODELS: readonly OnnxModel[] = [
     inputs: (B, T) => ({ x: series(B, T) }),
   },
   {
+    name: "a state that is read beside the outputs, in a stream",
+    make() {
+      const x = input([null, 3]);
+      const [y, state] = gru(3, { ...seq, returnState: true })(masking()(x));
+      const [z, other] = mgu(3, { ...seq, returnState: true })(y);
+      return made(graph({ inputs: x, outputs: dense(2)(add()([gru(3)(z), state, other])), seed: 3 }));
+    },
+    inputs: (B, T) => ({ x: holes(B, T) }),
+    streams: true,
+  },
+  {
     name: "states of single directions, handed on",
     make() {
       const x = input([null, 3]);

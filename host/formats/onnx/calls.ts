@@ -92,6 +92,13 @@ function layer(
     if (what === "output")
       graph.set(i, { kind: "data", node, axes: [batch, ...time, single(features)], features: [features] });
     else if (what === "state") {
+      const zeros = config.zeroOutputForMask === true && reads.includes("mask");
+      // Read as it goes out, and by others.
+      if (step && zeros && graph.count(graph.node.outputs[i]) > 1)
+        throw graph.unsupported(
+          "a step whose state is read, and is not its output",
+          "expected zeroOutputForMask: false",
+        );
       const units = new Axis(graph.node.attributes.get("units")?.ints[states] ?? null, "features");
       graph.set(i, {
         kind: "data",

@@ -237,10 +237,10 @@ function graphConfig(
   const ref = ({ node, state }: Read): NodeRef => {
     const place = places.get(node)!;
     if (state === undefined) return place.at;
-    if (state !== "all") return [place.at, state];
-    // Where nobody wants a layer's outputs, it gives its last.
+    // In a step the output is the state; where nobody wants a layer's outputs, it gives its last.
     const { reads, type } = graph.nodes[node];
-    if (!reads?.outputs || graph.stepwise) return place.at;
+    if (graph.stepwise || (state === "all" && !reads?.outputs)) return place.at;
+    if (state !== "all") return [place.at, state];
     return (place.all ??= type === "bidirectional" ? joined(place.at) : [place.at, 0]);
   };
   order.forEach((node, i) => {

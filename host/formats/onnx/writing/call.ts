@@ -146,7 +146,7 @@ export function call(context: Context, inputs: readonly Value[], body: Body): Va
   });
   states.forEach((state, i) => {
     if (streaming) stateOut(context, state, units[i]);
-    else context.states.push({ name: state, sequence: false, timeFirst: false, features: units[i] });
+    context.states.push({ name: state, sequence: false, timeFirst: false, features: units[i] });
   });
   return { name, sequence: axes === 3, timeFirst: false, features, mask };
 }

@@ -99,6 +99,7 @@ function write(context: Context, given: Value, options: Config, directions: read
   if (streaming) {
     const name = scope.op("Squeeze", [last, scope.ints([0])]);
     stateOut(context, name, H);
+    context.states.push({ ...vector, name, features: H });
     return { ...vector, name, features };
   }
   if (wantsStates)

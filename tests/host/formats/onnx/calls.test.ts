@@ -1,7 +1,8 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { toOnnx } from "../../../../host/formats/onnx/export.ts";
 import { type AttributeValue, initializer, node, TYPE, writeModel } from "../../../../host/formats/onnx/proto.ts";
-import { FormatError, loadModel, type Tensor } from "../../../../host/index.ts";
+import { FormatError, graph, gru, input, loadModel, masking, subtract, type Tensor } from "../../../../host/index.ts";
 import { uniform } from "../../../kit/core.ts";
 import { randomTensor, refuses } from "../../../kit/models.ts";
 
@@ -75,6 +76,15 @@ test("a call that does not say what it is, or says it wrongly, is refused by its
     [{ config: { ...config, units: 65536 } }, /"own.kernel": expected \[3, 131072\], got \[3, 8\]/],
   ];
   for (const [changes, message] of cases) await refuses(() => loadModel(file(changes)), FormatError, message);
+});
+
+test("a step whose state is read, and is not its output, is refused: gruvy has one of them there", async () => {
+  const x = input([null, 3]);
+  const options = { returnSequences: true, returnState: true, zeroOutputForMask: true } as const;
+  const [y, state] = gru(3, options)(masking()(x));
+  const model = await graph({ inputs: x, outputs: subtract()([gru(3)(y), state]) });
+  await refuses(() => loadModel(toOnnx(model, { streaming: true })), FormatError, /gru node "gru\/gru": a step whose/);
+  model.dispose();
 });
 
 test.run();
