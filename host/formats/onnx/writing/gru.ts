@@ -57,6 +57,8 @@ function write(context: Context, given: Value, options: Config, directions: read
     directions.flatMap((d): Json[] => [d.config.recurrentActivation, d.config.activation]),
   );
   if (!activations || directions.some((d) => d.config.layerNorm || d.config.zoneout)) return undefined;
+  // Nobody but gruvy carries states from batch to batch, and it has to know.
+  if (!streaming && directions.some((d) => d.config.stateful)) return undefined;
   // Lengths are all that it knows of masks, and the mask of outputs in reading order is that of none.
   if (mask && (streaming || !mask.right || mask.dialect === "holes" || (goBackwards && returnSequences)))
     return undefined;

@@ -67,8 +67,7 @@ function overTime(scope: Scope, direction: Direction, x: string, mask?: Mask): R
   const hOut = result(m_t ? loop.op("Where", [m_t.name, next, h.name]) : next);
   // The last output, which masked steps give again, is not the state: before the first valid step it is zero.
   const last = mask && !zeroOutput ? float("y") : undefined;
-  const otherwise = last?.name ?? loop.float(0);
-  const y = m_t ? loop.op("Where", [m_t.name, next, otherwise]) : next;
+  const y = m_t ? loop.op("Where", [m_t.name, next, last?.name ?? loop.float(0)]) : next;
   const lastOut = last && [result(y)];
   const sequences = config.returnSequences === true;
   const backward = config.goBackwards === true;

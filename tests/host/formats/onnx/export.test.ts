@@ -141,6 +141,20 @@ test("what ONNX has operators for is written as these alone, with lengths too", 
   model.dispose();
 });
 
+test("a model that carries its states from batch to batch still does when it comes back", async () => {
+  const layers = [gru(3, { returnSequences: true, stateful: true }), bidirectional(gru(3, { stateful: true }))];
+  const model = await sequential(layers, { inputShape: [null, 3] });
+  const again = await loadModel(toOnnx(model));
+  const x = randomTensor([2, 4, 3], 1);
+  const first = await model.predict(x);
+  sameTensor((await again.predict(x)) as Tensor, first, "first batch");
+  const second = await model.predict(x);
+  assert.not.equal(second.data, first.data);
+  sameTensor((await again.predict(x)) as Tensor, second, "second batch");
+  model.dispose();
+  again.dispose();
+});
+
 test("a layer that is used twice has its weights in the file once", async () => {
   const { make: made } = ONNX_MODELS.find(({ name }) => name === "one layer called twice")!;
   const model = await made();
