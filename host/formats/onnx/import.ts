@@ -82,6 +82,7 @@ function outputsOf(graph: Graph, onnx: OnnxModel): Output[] {
     if (!value) throw new FormatError(`${WHERE}: output ${shown(name)}: nothing makes it`);
     return { name, value };
   });
+  if (!all.length) throw new FormatError(`${WHERE}: an ONNX graph without outputs`);
   const rows = all.filter(({ value }) => !isState(value));
   // Final states beside other outputs are the model's own; alone they are what it is for.
   const chosen = rows.length ? rows : all.slice(-1);

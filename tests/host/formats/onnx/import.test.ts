@@ -42,6 +42,39 @@ test("an operator that no layer does is named with its node, and what is known",
   await refuses(() => loadModel(file([["toString", ["x"], ["y"]]])), FormatError, /toString node/);
 });
 
+test("a graph without outputs is refused", async () => {
+  const x = { name: "x", type: TYPE.float, shape: ["batch", "time", 3] };
+  const bytes = writeModel("test", 17, [node("Relu", "r", ["x"], ["y"])], [x], []);
+  await refuses(() => loadModel(bytes), FormatError, /an ONNX graph without outputs/);
+});
+
+test("Max, Sum and Mean take any number of inputs, and all of them", async () => {
+  const numbers: Record<string, [number[], Float32Array]> = {
+    A: K,
+    B: [[3, 2], uniform(6, 2)],
+    C: [[3, 2], uniform(6, 3)],
+  };
+  const x = randomTensor([2, 4, 3], 1);
+  const products = await Promise.all(
+    Object.values(numbers).map(async (own) => {
+      const model = await loadModel(file([["MatMul", ["x", "K"], ["y"]]], { K: own }));
+      return ((await model.predict(x)) as Tensor).data;
+    }),
+  );
+  const of: Record<string, (a: number, b: number, c: number) => number> = {
+    Max: (a, b, c) => Math.max(a, b, c),
+    Sum: (a, b, c) => a + b + c,
+    Mean: (a, b, c) => (a + b + c) / 3,
+  };
+  for (const [type, f] of Object.entries(of)) {
+    const nodes: NodeOf[] = ["A", "B", "C"].map((matrix) => ["MatMul", ["x", matrix], [matrix.toLowerCase()]]);
+    const model = await loadModel(file([...nodes, [type, ["a", "b", "c"], ["y"]]], numbers));
+    const expected = products[0].map((a, i) => f(a, products[1][i], products[2][i]));
+    close(((await model.predict(x)) as Tensor).data, expected, 1e-6, type);
+    model.dispose();
+  }
+});
+
 test("what a node asks for and gruvy cannot do is said, with what would do", async () => {
   const cases: [NodeOf[], RegExp][] = [
     [
