@@ -1,3 +1,4 @@
+import { TYPE } from "../proto.ts";
 import { applyActivation } from "./activations.ts";
 import { attend } from "./attention.ts";
 import type { Body } from "./call.ts";
@@ -59,7 +60,7 @@ export const BODIES: Readonly<Record<string, Body>> = {
   },
 
   embedding({ scope, inputs: [{ name, mask }], weights }) {
-    const counts = scope.op("Not", [scope.op("Equal", [name, scope.op("Cast", [scope.int(0)], { to: 6 })])]);
+    const counts = scope.op("Not", [scope.op("Equal", [name, scope.op("Cast", [scope.int(0)], { to: TYPE.int32 })])]);
     return {
       name: scope.op("Gather", [weights.embeddings.name, name]),
       mask: { name: mask ? scope.op("And", [mask.name, counts]) : counts, right: false, dialect: "holes" },
@@ -68,7 +69,7 @@ export const BODIES: Readonly<Record<string, Body>> = {
 
   masking({ scope, config, inputs: [{ name, mask }] }) {
     const same = scope.op("Equal", [name, scope.float(config.maskValue as number)]);
-    const others = scope.op("Cast", [scope.op("Not", [same])], { to: 1 });
+    const others = scope.op("Cast", [scope.op("Not", [same])], { to: TYPE.float });
     const found = scope.op("ReduceSum", [others, scope.ints([-1])], { keepdims: 0 });
     const own = scope.op("Greater", [found, scope.float(0)]);
     const counts = mask ? scope.op("And", [mask.name, own]) : own;

@@ -1,3 +1,4 @@
+import { TYPE } from "../proto.ts";
 import { maskCall } from "./call.ts";
 import type { Mask, Value } from "./context.ts";
 import type { Scope } from "./scope.ts";
@@ -19,7 +20,7 @@ export function padded(scope: Scope, x: Value, lengths: string, clear: boolean):
     maskCall(scope, "mask", { lengths, input: x.name }, clear ? ["mask", "input"] : ["mask"], (f, [given, values]) => {
       const counts = f.op("Less", [
         order(f, values),
-        f.op("Unsqueeze", [f.op("Cast", [given], { to: 7 }), f.ints([1])]),
+        f.op("Unsqueeze", [f.op("Cast", [given], { to: TYPE.int64 }), f.ints([1])]),
       ]);
       return clear ? [counts, cleared(f, values, { ...LENGTHS, name: counts })] : [counts];
     });
@@ -43,7 +44,7 @@ export function padded(scope: Scope, x: Value, lengths: string, clear: boolean):
 export function lengthsOf(scope: Scope, mask: Mask): string {
   const make = () =>
     maskCall(scope, "lengths", { mask: mask.name }, ["mask"], (f, [given]) => [
-      f.op("ReduceSum", [f.op("Cast", [given], { to: 6 }), f.ints([1])], { keepdims: 0 }),
+      f.op("ReduceSum", [f.op("Cast", [given], { to: TYPE.int32 }), f.ints([1])], { keepdims: 0 }),
     ])[0];
   return mask.lengths ?? scope.once(`lengths of ${mask.name}`, make);
 }

@@ -1,5 +1,5 @@
 import type { Json } from "../../../layers/layer.ts";
-import type { AttributeValue } from "../proto.ts";
+import { type AttributeValue, TYPE } from "../proto.ts";
 import { applyActivation } from "./activations.ts";
 import type { Body, Call } from "./call.ts";
 import type { Config, Mask } from "./context.ts";
@@ -133,7 +133,7 @@ export const pooling1d: Body = ({ scope, config, inputs: [{ name: x, mask }], st
 
 /** 1 for steps that count, 0 for others, [batch, time]. */
 function counting(scope: Scope, x: string, mask: Mask | undefined): string {
-  if (mask) return scope.op("Cast", [mask.name], { to: 1 });
+  if (mask) return scope.op("Cast", [mask.name], { to: TYPE.float });
   const zeros = scope.op("ConstantOfShape", [scope.op("Shape", [x], { start: 0, end: 2 })]);
   return scope.op("Add", [zeros, scope.float(1)]);
 }
