@@ -21,6 +21,7 @@ export { gemmInt8, int8ActivationBits, int8Pack, int8PanelBytes, int8Quantize } 
 export { maxAbsolute, sumOfAbsolutes, sumOfSquares } from "./reductions";
 export { activate, activateBackward } from "./activations";
 export { logSoftmax, logSoftmaxBackward, softmax, softmaxBackward } from "./softmax";
+export { affine, affineBackward } from "./affine";
 export { layerNorm, layerNormBackward, layerNormBackwardParameters } from "./layer-norm";
 export {
   conv1dBackward, conv1dForward, conv1dForwardInt8, conv1dGradients, conv1dGradientsScratch, conv1dPackedTransposedSize,
@@ -35,6 +36,7 @@ export { randomWords } from "./random";
 export { dropout, dropoutMask } from "./dropout";
 export { maskAnd, maskRows, maskRowsBackward, maskTokens } from "./mask";
 export { merge, mergeBackward, putColumns, takeColumns } from "./merge";
+export { reshape } from "./reshape";
 export { crossEntropyLogits, crossEntropyProbabilities } from "./cross-entropy";
 export { binaryCrossEntropyLogits, binaryCrossEntropyProbabilities } from "./binary-cross-entropy";
 export { regressionLoss } from "./regression";

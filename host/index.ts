@@ -17,6 +17,7 @@ export type { Stream, StreamOptions } from "./inference/stream.ts";
 export type { StreamPool, StreamPoolOptions } from "./inference/stream-pool.ts";
 export { activation } from "./layers/activation.ts";
 export type { Activation, ActivationName } from "./layers/activations.ts";
+export { type AffineOptions, affine } from "./layers/affine.ts";
 export { type AttentionOptions, attention } from "./layers/attention.ts";
 export { type BidirectionalOptions, bidirectional } from "./layers/bidirectional.ts";
 export type { CallableLayer, CallOptions, GraphNode } from "./layers/callable.ts";
@@ -51,6 +52,7 @@ export { type MultiHeadAttentionOptions, multiHeadAttention } from "./layers/mul
 export { type Pooling1dOptions, pooling1d } from "./layers/pooling1d.ts";
 export { remask } from "./layers/remask.ts";
 export { repeat } from "./layers/repeat.ts";
+export { flatten, type ReshapeOptions, reshape, transpose } from "./layers/reshape.ts";
 export { reverse } from "./layers/reverse.ts";
 export { timeDistributed } from "./layers/time-distributed.ts";
 export { type BinaryCrossEntropyOptions, binaryCrossentropy } from "./losses/binary-cross-entropy.ts";

@@ -1,6 +1,7 @@
 import { FormatError } from "../core/errors.ts";
 import { activation } from "./activation.ts";
 import type { Activation } from "./activations.ts";
+import { affine } from "./affine.ts";
 import { attention } from "./attention.ts";
 import { bidirectional } from "./bidirectional.ts";
 import { concatenate } from "./concatenate.ts";
@@ -19,6 +20,7 @@ import { multiHeadAttention } from "./multi-head-attention.ts";
 import { pooling1d } from "./pooling1d.ts";
 import { remask } from "./remask.ts";
 import { repeat } from "./repeat.ts";
+import { reshape, transpose } from "./reshape.ts";
 import { reverse } from "./reverse.ts";
 import { timeDistributed } from "./time-distributed.ts";
 
@@ -43,6 +45,7 @@ const layers: Readonly<Record<string, (config: Config) => Layer>> = {
   embedding: (c) => embedding(c.tokens as number, c.units as number, without(c, "tokens", "units")),
   dropout: (c) => dropout(c.rate as number, without(c, "rate")),
   layerNorm: (c) => layerNorm(without(c)),
+  affine: (c) => affine(without(c)),
   activation: (c) => activation(c.activation as Activation, without(c, "activation")),
   attention: (c) => attention(without(c)),
   multiHeadAttention: (c) => multiHeadAttention(c.heads as number, without(c, "heads")),
@@ -58,6 +61,8 @@ const layers: Readonly<Record<string, (config: Config) => Layer>> = {
   maximum: (c) => maximum(without(c)),
   timeDistributed: ({ layer, ...c }) => timeDistributed(inner(layer), without(c)),
   repeat: (c) => repeat(c.n as number, without(c, "n")),
+  reshape: (c) => reshape(c.shape as number[], without(c, "shape")),
+  transpose: (c) => transpose(without(c)),
 };
 
 /** A layer in the config of a layer around it. */

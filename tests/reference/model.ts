@@ -50,6 +50,17 @@ function activate(row: Vector, activation: any): Vector {
   return row.map(activations[name as keyof typeof activations]);
 }
 
+/** A sample in another shape, [features] or [time, features], one of them -1. */
+function reshaped(rows: Rows, shape: readonly number[]): Rows {
+  const flat = rows.flat();
+  const [time, features] = shape.length === 2 ? shape : [1, -1];
+  return rowsOf(flat, features === -1 ? flat.length / time : features);
+}
+
+function transposed(rows: Rows): Rows {
+  return rows[0].map((_, j) => rows.map((row) => row[j]));
+}
+
 /** A sample on its way through the layers. */
 export interface Sample {
   rows: Rows;
@@ -195,6 +206,14 @@ export function runLayer(
     each(({ rows, mask }) => ({ rows, mask: config.to === "none" ? undefined : mask && [...mask].reverse() }));
   } else if (type === "reverse") {
     each(({ rows, mask }) => ({ rows: [...rows].reverse(), mask: mask && [...mask].reverse() }));
+  } else if (type === "reshape" || type === "transpose") {
+    each(({ rows }) => ({
+      rows: type === "reshape" ? reshaped(rows, config.shape) : transposed(rows),
+      mask: undefined,
+    }));
+  } else if (type === "affine") {
+    const [scale, shift] = [own("scale"), own("shift")];
+    eachRow((row) => row.map((v, j) => v * scale[j] + shift[j]));
   } else if (type === "layerNorm") eachRow((row) => layerNorm(row, config.epsilon, own("gamma"), own("beta")));
   else if (type === "activation") eachRow((row) => activate(row, config.activation));
   else if (type === "masking") {

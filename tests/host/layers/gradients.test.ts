@@ -2,6 +2,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import {
   activation,
+  affine,
   attention,
   bidirectional,
   binaryCrossentropy,
@@ -10,6 +11,7 @@ import {
   dense,
   dropout,
   embedding,
+  flatten,
   type GruOptions,
   gru,
   huber,
@@ -27,11 +29,13 @@ import {
   multiHeadAttention,
   pooling1d,
   remask,
+  reshape,
   reverse,
   sequential,
   smoothL1,
   sparseCategoricalCrossentropy,
   type Tensor,
+  transpose,
 } from "../../../host/index.ts";
 import type { RecurrentOptions } from "../../../host/layers/recurrent.ts";
 
@@ -51,6 +55,8 @@ interface Problem {
   tokens?: number;
   batch: number;
   steps?: number;
+  /** The model says how many steps. */
+  fixed?: boolean;
   loss: Loss;
   lengths?: number[];
   mask?: number[][];
@@ -85,7 +91,7 @@ async function check(what: string, problem: Problem): Promise<void> {
   const { layers, batch, steps, loss, lengths, mask, seed = 1 } = problem;
   const inputShape = problem.tokens !== undefined ? [] : [problem.features!];
   const model: Model = await sequential(layers, {
-    inputShape: steps === undefined ? inputShape : [null, ...inputShape],
+    inputShape: steps === undefined ? inputShape : [problem.fixed ? steps : null, ...inputShape],
     seed,
   });
   // Weights of order 1 everywhere, biases and gammas too, so that nothing hides behind a zero.
@@ -307,6 +313,18 @@ test("gradients of convolutions and pooling", async () => {
       });
     }
   }
+});
+
+test("gradients of scaled features and of other shapes", async () => {
+  const base = { features: 3, batch: 3, steps: 4, loss: meanSquaredError() };
+  for (const extra of [{}, { lengths: LENGTHS }, { mask: MASK }])
+    await check("affine", { ...base, ...extra, layers: [affine(), gru(9, { returnSequences: true }), affine()] });
+  const fixed = { ...base, fixed: true };
+  await check("flat", { ...fixed, layers: [gru(5, { returnSequences: true }), flatten(), dense(2)] });
+  await check("steps in pairs", { ...base, layers: [reshape([-1, 6]), gru(2)] });
+  await check("finer", { ...fixed, layers: [dense(6), reshape([8, 3]), gru(2, { returnSequences: true })] });
+  await check("steps of one", { features: 12, batch: 2, loss: meanSquaredError(), layers: [reshape([-1, 3]), gru(2)] });
+  await check("exchanged", { ...fixed, layers: [transpose(), dense(9), transpose(), gru(2)] });
 });
 
 test("gradients at odd sizes, one step, one sample", async () => {

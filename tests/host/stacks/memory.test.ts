@@ -7,6 +7,7 @@ import { KERNELS, Program } from "../../../host/core/kernels.ts";
 import {
   activation,
   add,
+  affine,
   attention,
   average,
   bidirectional,
@@ -33,10 +34,12 @@ import {
   pooling1d,
   remask,
   repeat,
+  reshape,
   reverse,
   sequential,
   subtract,
   timeDistributed,
+  transpose,
 } from "../../../host/index.ts";
 import { layerFromConfig } from "../../../host/layers/index.ts";
 import { Request } from "../../../host/stacks/recording.ts";
@@ -92,7 +95,7 @@ function messageOf(run: () => unknown): string {
 }
 
 /** Every layer, in every form that records differently. */
-const LAYERS: Record<string, { layers: Layer[]; tokens?: boolean; steps?: boolean; inputs?: number }[]> = {
+const LAYERS: Record<string, { layers: Layer[]; tokens?: boolean; steps?: boolean | number; inputs?: number }[]> = {
   gru: [true, false].flatMap((returnSequences) =>
     [true, false].flatMap((resetAfter) =>
       [
@@ -158,6 +161,9 @@ const LAYERS: Record<string, { layers: Layer[]; tokens?: boolean; steps?: boolea
   reverse: [{ layers: [reverse()], steps: true }],
   timeDistributed: [{ layers: [timeDistributed(dense(5, { activation: "relu" }))], steps: true }],
   repeat: [{ layers: [repeat(3)] }],
+  affine: [{ layers: [affine()], steps: true }],
+  reshape: [{ layers: [reshape([3, 1])] }],
+  transpose: [{ layers: [transpose()], steps: 4 }],
   ...Object.fromEntries(
     [add, average, maximum, multiply, subtract, concatenate].map((make) => [
       make().type,
@@ -182,7 +188,7 @@ test("a layer is at most 4 forward and 8 backward kernel calls, packing included
     for (const { layers, tokens, steps, inputs = 1 } of forms) {
       // Two layers and what merges them.
       const parts = type === "bidirectional" ? 2 : 1;
-      const inputShape = [...(steps ? [null] : []), ...(tokens ? [] : [3])];
+      const inputShape = [...(steps ? [steps === true ? null : steps] : []), ...(tokens ? [] : [3])];
       const model = await modelOf(layers, inputShape, inputs);
       const { network } = model;
       const each = <T>(value: T) => Array.from({ length: inputs }, () => value);
