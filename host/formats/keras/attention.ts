@@ -23,13 +23,14 @@ export const convertAttention: Converter = (c, { className, name, where }) => {
       }),
     ),
     within: [""],
+    mask: "first",
     // A learned factor has no axes in Keras.
     params: (stored) =>
       Object.fromEntries(stored.slice(0, 1).map((t) => ["scale", t.shape.length ? t : { shape: [1], data: t.data }])),
   };
 };
 
-export const convertMultiHead: Converter = (c, { name, where }) => {
+export const convertMultiHead: Converter = (c, { name, where, dialect }) => {
   for (const [option, plain] of [
     ["attention_axes", [1]],
     ["output_shape", []],
@@ -55,6 +56,7 @@ export const convertMultiHead: Converter = (c, { name, where }) => {
       }),
     ),
     within: parts.map((part) => `${part}_dense`),
+    mask: dialect.attentionSeesMasks ? "first" : "ignores",
     // Keras has an axis of heads and one of columns, where we have one of both.
     params: (stored) =>
       Object.fromEntries(

@@ -1,6 +1,6 @@
 import { FormatError } from "../../core/errors.ts";
 import { shown } from "../../core/options.ts";
-import { shapeText, type Tensor } from "../../core/tensor.ts";
+import { count, shapeText, type Tensor } from "../../core/tensor.ts";
 import type { Json, Param } from "../../layers/layer.ts";
 import type { GraphConfig, NodeRef } from "../../stacks/graph.ts";
 import type { Model } from "../../stacks/model.ts";
@@ -87,7 +87,7 @@ class Weights {
 
   async read(keras: KerasModel): Promise<void> {
     for (const { name, piece, place } of this.steps.values())
-      if (piece.layer && piece.within.length > 0) this.params.set(name, piece.params(await keras.weights(place)));
+      if (piece.layer) this.params.set(name, piece.params(place.within.length > 0 ? await keras.weights(place) : []));
   }
 
   /** Values of a parameter of gruvy's. */
@@ -98,14 +98,16 @@ class Weights {
     const params = this.params.get(step.name) ?? {};
     const tensor = Object.hasOwn(params, own) ? params[own] : undefined;
     if (!tensor) throw new FormatError(`${step.where}: its weights ${shapeText(shape)} for "${own}" are missing`);
-    if (shapeText(tensor.shape) !== shapeText(shape))
+    // One without axes stands for all.
+    const all = tensor.shape.length === 0;
+    if (!all && shapeText(tensor.shape) !== shapeText(shape))
       throw new FormatError(`${step.where}: "${own}": expected ${shapeText(shape)}, got ${shapeText(tensor.shape)}`);
     const bad = tensor.data.findIndex((v) => v - v !== 0);
     if (bad >= 0)
       throw new FormatError(
         `${step.where}: "${own}" has ${tensor.data[bad]} at position ${bad}; expected finite numbers`,
       );
-    return tensor.data;
+    return all ? new Float32Array(count(shape)).fill(tensor.data[0]) : tensor.data;
   }
 
   /** For models that do not say: what the first layer with weights takes. */

@@ -16,20 +16,35 @@ export interface Dialect {
   readonly hardSigmoid: ActivationName;
   /** A Bidirectional layer that returns sequences has zeros where its input is masked. */
   readonly bidirectionalZeroes: boolean;
+  /** Of merged sequences a step counts where it counts in all of them that have a mask, or in any, if all have one. */
+  readonly merged: "all" | "any";
+  /** MultiHeadAttention goes by the masks of what it reads. */
+  readonly attentionSeesMasks: boolean;
+  /** Kernels of convolutions stand the other way round, as Theano has them. */
+  readonly turnsKernels?: boolean;
 }
 
 /** The dialect of a Keras version; none is Keras 1, which did not say. */
-export function kerasDialect(version: string | undefined): Dialect {
+export function kerasDialect(version: string | undefined, backend?: string): Dialect {
   const [major, minor] = (version ?? "1.0").split(".").map((part) => Number.parseInt(part, 10));
   return {
     program: `Keras ${version ?? "1"}`,
     hardSigmoid: major >= 3 ? "hardSigmoid" : "hardSigmoid02",
     // Since it is a part of TensorFlow ("2.2.4-tf", 2.4 and later).
     bidirectionalZeroes: major >= 3 || (major === 2 && (minor >= 4 || version!.includes("-tf"))),
+    merged: major >= 3 ? "any" : "all",
+    attentionSeesMasks: major >= 3 || (major === 2 && minor >= 10),
+    turnsKernels: backend === "theano",
   };
 }
 
-export const TFJS: Dialect = { program: "TensorFlow.js", hardSigmoid: "hardSigmoid02", bidirectionalZeroes: false };
+export const TFJS: Dialect = {
+  program: "TensorFlow.js",
+  hardSigmoid: "hardSigmoid02",
+  bidirectionalZeroes: false,
+  merged: "all",
+  attentionSeesMasks: true,
+};
 
 /** Where the weights of a layer are to be found. */
 export interface Place {
@@ -107,15 +122,25 @@ const ACTIVATIONS: Readonly<Record<string, Json>> = {
 export const ACTIVATION_LAYERS: Readonly<Record<string, (c: Config) => Json | undefined>> = {
   ReLU(c) {
     const slope = (c.negative_slope ?? 0) as number;
-    if ((c.threshold ?? 0) !== 0) return undefined;
+    const from = (c.threshold ?? 0) as number;
     if (typeof c.max_value === "number")
-      return slope === 0 ? { name: "hardtanh", alpha: 0, beta: c.max_value } : undefined;
+      return slope === 0 && from === 0 ? { name: "hardtanh", alpha: 0, beta: c.max_value } : undefined;
+    if (from !== 0) return slope === 0 && from > 0 ? { name: "thresholdedRelu", alpha: below(from), beta: 0 } : undefined;
     return slope === 0 ? "relu" : { name: "leakyRelu", alpha: slope, beta: 0 };
   },
   LeakyReLU: (c) => ({ name: "leakyRelu", alpha: (c.negative_slope ?? c.alpha ?? 0.3) as number, beta: 0 }),
+  ThresholdedReLU: (c) => ({ name: "thresholdedRelu", alpha: (c.theta ?? 1) as number, beta: 0 }),
   ELU: (c) => ({ name: "elu", alpha: (c.alpha ?? 1) as number, beta: 0 }),
   Softmax: (c) => (Array.isArray(c.axis) ? undefined : (c.axis ?? -1) === -1 ? "softmax" : undefined),
 };
+
+/** The float32 before a positive one: ours is x where x is above a number, Keras's ReLU where it is not below. */
+function below(value: number): number {
+  const bits = new DataView(new ArrayBuffer(4));
+  bits.setFloat32(0, value);
+  bits.setUint32(0, bits.getUint32(0) - 1);
+  return bits.getFloat32(0);
+}
 
 /**
  * An activation as we write it: a name, a serialized function or nothing.

@@ -27,7 +27,8 @@ export async function importH5(bytes: Uint8Array): Promise<Model> {
   const { class_name: className, config } = topology(parseJson(text, `${WHERE}: the model_config`));
   const weights = root.get("model_weights");
   if (weights?.kind !== "group") throw new FormatError(`${WHERE}: an HDF5 file without the group "model_weights"`);
-  return buildModel({ className, config, dialect: kerasDialect(versionOf(root)), weights: legacyWeights(weights) });
+  const dialect = kerasDialect(ofFile(root, "keras_version"), ofFile(root, "backend"));
+  return buildModel({ className, config, dialect, weights: legacyWeights(weights) });
 }
 
 /** A model from the bytes of a `.keras` file. */
@@ -87,9 +88,9 @@ function lines(item: Item, name: string): string[] | undefined {
 }
 
 /** On the file or, in files of weights only, on the weights too. */
-function versionOf(root: Group): string | undefined {
+function ofFile(root: Group, name: string): string | undefined {
   const weights = root.get("model_weights");
-  return attribute(root, "keras_version") ?? (weights && attribute(weights, "keras_version"));
+  return attribute(root, name) ?? (weights && attribute(weights, name));
 }
 
 /** The weights in a file, whole models and weights alone; `layers`: those that stand in it by their own names, in order. */

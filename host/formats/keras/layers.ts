@@ -3,20 +3,20 @@ import { isRecord, shown } from "../../core/options.ts";
 import { activation } from "../../layers/activation.ts";
 import type { Activation } from "../../layers/activations.ts";
 import { concatenate } from "../../layers/concatenate.ts";
-import { conv1d } from "../../layers/conv1d.ts";
 import { dense } from "../../layers/dense.ts";
 import { dropout } from "../../layers/dropout.ts";
 import { embedding } from "../../layers/embedding.ts";
 import type { Layer } from "../../layers/layer.ts";
-import { layerNorm } from "../../layers/layer-norm.ts";
 import { masking } from "../../layers/masking.ts";
 import { add, average, maximum, multiply, subtract } from "../../layers/merge.ts";
-import { pooling1d } from "../../layers/pooling1d.ts";
 import { repeat } from "../../layers/repeat.ts";
 import { convertAttention, convertMultiHead } from "./attention.ts";
-import { ACTIVATION_LAYERS, readActivation, readInitializer } from "./config.ts";
-import { type Converter, channelsLast, flag, given, inOrder, none, single } from "./piece.ts";
+import { ACTIVATION_LAYERS, type Config, readActivation, readInitializer } from "./config.ts";
+import { convertBatchNorm, convertLayerNorm, convertNormalization, convertRescaling } from "./normalize.ts";
+import { type Converter, flag, given, inOrder, none, type Piece, type Site } from "./piece.ts";
 import { convertBidirectional, convertGru, convertRnn } from "./recurrent.ts";
+import { convertFlatten, convertPermute, convertReshape } from "./reshape.ts";
+import { convertConv1d, convertSeparable, globalPooling, pooling } from "./windows.ts";
 
 /** Dropout of whatever kind. */
 const convertDropout: Converter = (c, { name }) => ({
@@ -43,96 +43,99 @@ const convertDense: Converter = (c, { name, where, dialect }) => ({
   params: inOrder("kernel", "bias"),
 });
 
-/** The same layer at every step, which those of gruvy are by themselves. */
-const convertTimeDistributed: Converter = (c, site) => {
+/** A layer around another one, which alone matters here. */
+function convertInner(c: Config, site: Site, classes: readonly string[]): Piece {
   const inner = isRecord(c.layer) ? c.layer : {};
   const className = String(inner.class_name);
   const config = isRecord(inner.config) ? inner.config : {};
-  if (!STEPWISE.includes(className))
-    throw new FormatError(`${site.where}: of ${shown(inner.class_name)}; gruvy has it of ${STEPWISE.join(", ")}`);
+  if (!classes.includes(className))
+    throw new FormatError(`${site.where}: of ${shown(inner.class_name)}; gruvy has it of ${classes.join(", ")}`);
   const piece = LAYERS[className](config, { ...site, className, where: `${site.where}: its ${className}` });
   return {
     ...piece,
     within: piece.within.map((group) => (group ? `layer/${group}` : "layer")),
     inner: typeof config.name === "string" ? [config.name] : [],
   };
+}
+
+/** The same layer at every step, which those of gruvy are by themselves. */
+const convertTimeDistributed: Converter = (c, site) => ({
+  ...convertInner(c, { ...site, rank: 2 }, STEPWISE),
+  rank: undefined,
+});
+
+/** A layer that was trained with some of its weights held at zero, which they are in the file. */
+const convertPruned: Converter = (c, site) => {
+  const piece = convertInner(c, site, ["GRU", "Dense", "Conv1D", "Embedding"]);
+  // Masks, thresholds and a counter come after its own.
+  return { ...piece, params: (stored) => piece.params(stored.filter((_, i) => i < 3)) };
 };
-
-const convertConv1d: Converter = (c, { name, where, dialect }) => {
-  channelsLast(c, where);
-  if ((c.groups ?? 1) !== 1) throw new FormatError(`${where}: ${shown(c.groups)} groups; gruvy convolves all features`);
-  return {
-    layer: conv1d(
-      c.filters as number,
-      single(c.kernel_size) as number,
-      given({
-        name,
-        strides: single(c.strides),
-        dilation: single(c.dilation_rate),
-        padding: c.padding,
-        activation: readActivation(c.activation, dialect, where) as Activation,
-        useBias: flag(c, "use_bias", true),
-        kernelInitializer: readInitializer(c.kernel_initializer),
-        biasInitializer: readInitializer(c.bias_initializer),
-      }),
-    ),
-    within: [""],
-    mask: "ignores",
-    params: inOrder("kernel", "bias"),
-  };
-};
-
-const pooling =
-  (kind: "max" | "mean"): Converter =>
-  (c, { name, where }) => {
-    channelsLast(c, where);
-    const size = single(c.pool_size ?? c.pool_length, 2);
-    return {
-      layer: pooling1d(
-        given({
-          name,
-          kind,
-          size,
-          strides: single(c.strides ?? c.stride) ?? size,
-          padding: c.padding ?? c.border_mode,
-        }),
-      ),
-      within: [],
-      mask: "ignores",
-      params: none,
-    };
-  };
-
-const globalPooling =
-  (kind: "max" | "mean"): Converter =>
-  (c, { name, where }) => {
-    channelsLast(c, where);
-    if (c.keepdims === true) throw new FormatError(`${where}: keepdims; gruvy gives [batch, features]`);
-    // Of the two only the mean knows masks.
-    return {
-      layer: pooling1d({ name, kind, global: true }),
-      within: [],
-      mask: kind === "mean" ? "ends" : "ignores",
-      params: none,
-    };
-  };
 
 const merge =
   (make: (options: { name: string }) => Layer): Converter =>
-  (_, { name }) => ({ layer: make({ name }), within: [], params: none });
+  (_, { name }) => ({ layer: make({ name }), within: [], mask: "merges", params: none });
 
-const STEPWISE = ["Dense", "Activation", "Dropout", "LayerNormalization", ...Object.keys(ACTIVATION_LAYERS)];
+/** Keras 1 had one layer for all ways to merge. */
+const convertMerge: Converter = (c, site) => {
+  const classes: Record<string, string> = { sum: "Add", mul: "Multiply", ave: "Average", max: "Maximum" };
+  const { mode } = c;
+  if (mode === "concat") return LAYERS.Concatenate({ axis: c.concat_axis ?? -1 }, site);
+  if (typeof mode !== "string" || !Object.hasOwn(classes, mode))
+    throw new FormatError(`${site.where}: mode ${shown(mode)}; gruvy has concat, ${Object.keys(classes).join(", ")}`);
+  return LAYERS[classes[mode]]({}, site);
+};
+
+/** Classes that do to a step what they do to a sample. */
+export const STEPWISE: readonly string[] = [
+  "Dense",
+  "Activation",
+  "Dropout",
+  "LayerNormalization",
+  "BatchNormalization",
+  "Rescaling",
+  "Flatten",
+  ...Object.keys(ACTIVATION_LAYERS),
+];
+
+const recurrent = "its recurrent layers have the gates of a GRU; train the model with GRU in its place";
+const code = "what it computes is Python code; build the model of layers without it";
+const planes = "it convolves over time alone; Conv1D takes its place where there is one axis";
+
+/** Classes that no row will read, and what would do. */
+export const REFUSED: Readonly<Record<string, string>> = {
+  LSTM: recurrent,
+  CuDNNLSTM: recurrent,
+  SimpleRNN: recurrent,
+  ConvLSTM1D: recurrent,
+  ConvLSTM2D: recurrent,
+  Lambda: code,
+  TFOpLambda: code,
+  TensorFlowOpLayer: code,
+  SlicingOpLambda: "it takes a part of a tensor; where it is the last step, use return_sequences=False",
+  GetItem: "it takes a part of a tensor; where it is the last step, use return_sequences=False",
+  Conv2D: planes,
+  Convolution2D: planes,
+  MaxPooling2D: planes,
+  DepthwiseConv1D: "its filters read all features; SeparableConv1D or Conv1D takes its place",
+  PReLU: "it has one slope for all features; LeakyReLU takes its place",
+  StringLookup: "it reads numbers of tokens; look words up before the model",
+  TextVectorization: "it reads numbers of tokens; look words up before the model",
+};
 
 /** Every class of Keras that gruvy reads; a new one is a row. */
 export const LAYERS: Readonly<Record<string, Converter>> = {
   GRU: convertGru,
+  GRUV1: convertGru,
+  GRUV2: convertGru,
+  UnifiedGRU: convertGru,
   CuDNNGRU: convertGru,
   RNN: convertRnn,
   Dense: convertDense,
   TimeDistributedDense: convertDense,
   TimeDistributed: convertTimeDistributed,
+  PruneLowMagnitude: convertPruned,
   Bidirectional: convertBidirectional,
-  Embedding: (c, { name }) => ({
+  Embedding: (c, { name, rank }) => ({
     layer: embedding(
       c.input_dim as number,
       c.output_dim as number,
@@ -144,28 +147,18 @@ export const LAYERS: Readonly<Record<string, Converter>> = {
     ),
     within: [""],
     mask: c.mask_zero === true ? "starts" : undefined,
+    rank: rank && rank + 1,
     params: inOrder("embeddings"),
   }),
-  LayerNormalization(c, { name, where }) {
-    const axis = Array.isArray(c.axis) ? c.axis : [c.axis ?? -1];
-    // Keras 2 writes -1 of a sequence as [2]; whether it was the last axis is seen by the shape of its weights.
-    if (axis.length !== 1 || ![-1, 1, 2].includes(axis[0]) || c.rms_scaling === true)
-      throw new FormatError(`${where}: axis ${shown(c.axis)}; gruvy normalises over the features, axis -1`);
-    return {
-      layer: layerNorm(
-        given({
-          name,
-          epsilon: c.epsilon ?? 1e-3,
-          scale: flag(c, "scale", true),
-          center: flag(c, "center", true),
-          gammaInitializer: readInitializer(c.gamma_initializer),
-          betaInitializer: readInitializer(c.beta_initializer),
-        }),
-      ),
-      within: [""],
-      params: inOrder(...(c.scale === false ? [] : ["gamma"]), "beta"),
-    };
-  },
+  LayerNormalization: convertLayerNorm,
+  BatchNormalization: convertBatchNorm,
+  BatchNormalizationV1: convertBatchNorm,
+  BatchNormalizationV2: convertBatchNorm,
+  Normalization: convertNormalization,
+  Rescaling: convertRescaling,
+  Flatten: convertFlatten,
+  Reshape: convertReshape,
+  Permute: convertPermute,
   Masking: (c, { name }) => ({
     layer: masking(given({ name, maskValue: c.mask_value })),
     within: [],
@@ -184,6 +177,9 @@ export const LAYERS: Readonly<Record<string, Converter>> = {
   GaussianNoise: passes,
   ActivityRegularization: passes,
   Conv1D: convertConv1d,
+  Convolution1D: convertConv1d,
+  AtrousConvolution1D: convertConv1d,
+  SeparableConv1D: convertSeparable,
   MaxPooling1D: pooling("max"),
   AveragePooling1D: pooling("mean"),
   GlobalMaxPooling1D: globalPooling("max"),
@@ -191,14 +187,16 @@ export const LAYERS: Readonly<Record<string, Converter>> = {
   Attention: convertAttention,
   AdditiveAttention: convertAttention,
   MultiHeadAttention: convertMultiHead,
-  RepeatVector: (c, { name }) => ({ layer: repeat(c.n as number, { name }), within: [], params: none }),
-  Concatenate(c, { name, where }) {
-    // Keras counts the batch; where it counts from the front, the last axis of a sequence is 2, and without time 1.
+  RepeatVector: (c, { name }) => ({ layer: repeat(c.n as number, { name }), within: [], rank: 3, params: none }),
+  Concatenate(c, { name, where, rank }) {
+    // Keras counts the batch, and from either end; gruvy's axis 1 is that of the features too, where there is no time.
     const axis = c.axis ?? -1;
-    if (axis !== -1 && axis !== 1 && axis !== 2)
+    const time = axis === 1 || (axis === -2 && rank === 3);
+    if (!time && axis !== -1 && axis !== 2)
       throw new FormatError(`${where}: axis ${shown(axis)}; gruvy has -1 (features) and 1 (time)`);
-    return { layer: concatenate({ name, axis: axis === 1 ? 1 : -1 }), within: [], params: none };
+    return { layer: concatenate({ name, axis: time ? 1 : -1 }), within: [], mask: "merges", params: none };
   },
+  Merge: convertMerge,
   Add: merge(add),
   Subtract: merge(subtract),
   Multiply: merge(multiply),

@@ -12,8 +12,13 @@ export interface Piece {
   readonly within: readonly string[];
   /** Names of layers inside it. */
   readonly inner?: readonly string[];
-  /** What becomes of a mask: it goes on (the default), begins or ends here, is not seen, or turns round with the steps. */
-  readonly mask?: "starts" | "ends" | "ignores" | "turns";
+  /**
+   * What becomes of a mask: it goes on (the default), begins or ends here, is not seen, turns round with the steps, or
+   * is that of the first input; of several inputs it is merged.
+   */
+  readonly mask?: "starts" | "ends" | "ignores" | "turns" | "first" | "merges";
+  /** Axes of its output, the batch among them, where they are not those of its input. */
+  readonly rank?: number;
   /** Final states of a recurrent layer, its further results. */
   readonly states?: number;
   /** Parameters by their own names, from the weights in Keras's order. */
@@ -28,6 +33,8 @@ export interface Site {
   /** For messages: `layer "gru_1" (GRU)`. */
   readonly where: string;
   readonly dialect: Dialect;
+  /** Axes of its first input, the batch among them, where they are known. */
+  readonly rank?: number;
 }
 
 export type Converter = (config: Config, site: Site) => Piece;

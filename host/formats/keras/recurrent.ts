@@ -41,6 +41,7 @@ export function convertGru(c: Config, { name, where, dialect, className }: Site)
     within: ["cell"],
     mask: flag(c, "return_sequences", false) !== true ? "ends" : c.go_backwards === true ? "turns" : undefined,
     states: 1,
+    rank: flag(c, "return_sequences", false) === true ? 3 : 2,
     params: gruParams,
   };
 }
@@ -102,6 +103,7 @@ export const convertBidirectional: Converter = (c, site) => {
       ...(!site.dialect.bidirectionalZeroes && { zeroOutputForMask: forward.config.zero_output_for_mask === true }),
     }),
     mask: forward.mask,
+    rank: forward.rank,
     states: 2,
     within: ["forward_layer/cell", "backward_layer/cell"],
     inner: typeof forward.config.name === "string" ? [forward.config.name] : [],

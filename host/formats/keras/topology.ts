@@ -3,7 +3,7 @@ import { isRecord, shown } from "../../core/options.ts";
 import { remask } from "../../layers/remask.ts";
 import { type Config, type Dialect, type Place, snakeCase } from "./config.ts";
 import { type Inbound, readInbound, readTerminals } from "./inbound.ts";
-import { LAYERS } from "./layers.ts";
+import { LAYERS, REFUSED, STEPWISE } from "./layers.ts";
 import type { Piece } from "./piece.ts";
 
 const WHERE = "loadModel()";
@@ -27,9 +27,14 @@ export interface Flow {
   readonly node: number;
   /** Which final state of a recurrent layer. */
   readonly state?: number;
-  /** A mask comes with it. */
-  readonly masked: boolean;
+  /** Which mask comes with it: flows of the same number have the same one. Absent: none. */
+  readonly mask?: number;
+  /** Axes, the batch among them, where they are known. */
+  readonly rank?: number;
 }
+
+/** A mask of several masks, of which it is not certain what Keras made. */
+const UNCLEAR = -1;
 
 export interface Call {
   readonly step: Step;
@@ -63,6 +68,8 @@ export class Reader {
   /** By path: a layer that is called twice is one. */
   readonly steps = new Map<string, Step>();
   private readonly names = new Set<string>();
+  /** The TimeDistributed layer that what is read now stands in. */
+  private stepwise: string | undefined;
 
   constructor(private readonly dialect: Dialect) {}
 
@@ -165,7 +172,7 @@ export class Reader {
 
   private input(name: string, shape: (number | null)[] | undefined): Flow {
     this.inputs.push({ name: this.nameFor(name), shape, tokens: false });
-    return { node: -this.inputs.length, masked: false };
+    return { node: -this.inputs.length, rank: shape && shape.length + 1 };
   }
 
   /** A layer, or a model as a layer, called on what flows. */
@@ -178,13 +185,29 @@ export class Reader {
   ): readonly Flow[] {
     const { className, name, config, whole, group } = described;
     if (MODELS.includes(className)) return this.inner(className, whole, [...outer, name], `${group}/`, inputs);
+    const inner = className === "TimeDistributed" && isRecord(config.layer) ? config.layer : {};
+    if (MODELS.includes(String(inner.class_name))) return this.distributed(described, inner, outer, inputs);
     const path = JSON.stringify([...outer, name]);
     let step = this.steps.get(path);
     if (!step) {
-      step = this.step(described, outer, call ? { ...config, ...call.options } : config);
+      step = this.step(described, outer, call ? { ...config, ...call.options } : config, inputs[0]?.rank);
       this.steps.set(path, step);
     }
     return this.call(step, inputs, states);
+  }
+
+  /** A model at every step: its layers, which take steps as they take samples. */
+  private distributed(
+    { name, group }: Described,
+    { class_name: className, config }: Config,
+    outer: readonly string[],
+    inputs: readonly Flow[],
+  ): readonly Flow[] {
+    const outside = this.stepwise;
+    this.stepwise = name;
+    const outputs = this.inner(String(className), config, [...outer, name], `${group}/layer/`, inputs.slice(0, 1));
+    this.stepwise = outside;
+    return outputs;
   }
 
   private call(step: Step, inputs: readonly Flow[], states: readonly Flow[]): readonly Flow[] {
@@ -195,20 +218,39 @@ export class Reader {
     const [read, begins] = piece.states ? [inputs.slice(0, 1), [...inputs.slice(1), ...states]] : [inputs, states];
     if (read.length === 0) throw new FormatError(`${step.where}: it is called on nothing`);
     if (piece.layer.readsTokens && read[0].node < 0) this.inputs[-1 - read[0].node].tokens = true;
-    const seen = piece.mask === "ignores" ? read.map((flow) => this.masked(flow, "none")) : read;
+    const seen = this.seen(step, read);
     this.calls.push({ step, inputs: seen, states: begins });
     const node = this.calls.length - 1;
-    const before = seen.some(({ masked }) => masked);
-    const masked = piece.mask === "starts" || (before && piece.mask !== "ends" && piece.mask !== "ignores");
-    const flow: Flow = { node, masked };
+    const flow: Flow = { node, mask: this.maskAfter(piece, seen, node), rank: piece.rank ?? read[0].rank };
     // Keras's masks stay as they were where the steps have turned round, ours turn with them.
-    const output = piece.mask === "turns" && masked ? this.masked(flow, "reversed") : flow;
-    return [output, ...Array.from({ length: piece.states ?? 0 }, (_, state) => ({ node, state, masked: false }))];
+    const output = piece.mask === "turns" ? this.remasked(flow, "reversed") : flow;
+    return [output, ...Array.from({ length: piece.states ?? 0 }, (_, state) => ({ node, state, rank: 2 }))];
+  }
+
+  /** What a layer reads, without the masks that Keras's does not see. */
+  private seen({ piece, where }: Step, read: readonly Flow[]): readonly Flow[] {
+    const mixed = this.dialect.merged === "any" && read.some(({ mask }) => mask === undefined);
+    const added = piece.mask === "merges" && piece.layer!.type !== "concatenate";
+    if (piece.mask === "ignores" || (added && mixed)) return read.map((flow) => this.remasked(flow, "none"));
+    const reads = piece.states || piece.mask === "first" || piece.mask === "ends";
+    if (reads && read.some(({ mask }) => mask === UNCLEAR))
+      throw new FormatError(
+        `${where}: it reads a mask that was merged of different ones, which versions of Keras do in different ways; give the merged sequences one mask`,
+      );
+    return read;
+  }
+
+  private maskAfter({ mask }: Piece, read: readonly Flow[], node: number): number | undefined {
+    if (mask === "starts") return node;
+    if (mask === "ends" || mask === "ignores") return undefined;
+    const masks = new Set(read.map((flow) => flow.mask));
+    if (mask === "first" || masks.size === 1) return read[0].mask;
+    return this.dialect.merged === "all" ? node : UNCLEAR;
   }
 
   /** A flow with another mask. */
-  private masked(flow: Flow, to: "none" | "reversed"): Flow {
-    if (!flow.masked) return flow;
+  private remasked(flow: Flow, to: "none" | "reversed"): Flow {
+    if (flow.mask === undefined) return flow;
     const name = this.nameFor(`remask_${this.calls.length}`);
     const place: Place = { names: [name], depth: 1, group: "", within: [] };
     const step: Step = {
@@ -218,17 +260,31 @@ export class Reader {
       place,
     };
     this.calls.push({ step, inputs: [flow], states: [] });
-    return { node: this.calls.length - 1, masked: to !== "none" };
+    return { ...flow, node: this.calls.length - 1, mask: to === "none" ? undefined : flow.mask };
   }
 
-  private step({ className, name, group }: Described, outer: readonly string[], config: Config): Step {
+  private step(
+    { className, name, group }: Described,
+    outer: readonly string[],
+    config: Config,
+    rank: number | undefined,
+  ): Step {
     const where = `${WHERE}: layer ${shown(name)} (${className.slice(0, 60)})`;
     if (!Object.hasOwn(LAYERS, className))
       throw new FormatError(
-        `${where}: gruvy has no such layer; it reads ${Object.keys(LAYERS).join(", ")}, Sequential and functional models`,
+        `${where}: gruvy has no such layer; ${
+          Object.hasOwn(REFUSED, className)
+            ? REFUSED[className]
+            : `it reads ${Object.keys(LAYERS).join(", ")}, Sequential and functional models`
+        }`,
+      );
+    if (this.stepwise !== undefined && !STEPWISE.includes(className))
+      throw new FormatError(
+        `${where}: in TimeDistributed ${shown(this.stepwise)}; gruvy has ${STEPWISE.join(", ")} there`,
       );
     const own = this.nameFor(name);
-    const piece = LAYERS[className](config, { className, name: own, where, dialect: this.dialect });
+    const site = { className, name: own, where, dialect: this.dialect, rank: this.stepwise === undefined ? rank : 2 };
+    const piece = LAYERS[className](config, site);
     const names = [...outer, name, ...(piece.inner ?? [])];
     return { name: own, where, piece, place: { names, depth: outer.length + 1, group, within: piece.within } };
   }

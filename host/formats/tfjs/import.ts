@@ -156,7 +156,10 @@ function build(modelTopology: unknown, weights: ReadonlyMap<string, Tensor>): Pr
   const { class_name: className, config } = topology(converted ? modelTopology.model_config : modelTopology);
   const version = isRecord(modelTopology) ? modelTopology.keras_version : undefined;
   // What the converter made of a Keras model has Keras's version, and Keras's meaning.
-  const dialect = typeof version === "string" && /^\d/.test(version) ? kerasDialect(version) : TFJS;
+  const dialect =
+    typeof version === "string" && /^\d/.test(version)
+      ? kerasDialect(version, String((modelTopology as Config).backend))
+      : TFJS;
   return buildModel({ className, config, dialect, weights: byName(weights) });
 }
 
