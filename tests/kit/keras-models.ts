@@ -1,6 +1,7 @@
 import {
   activation,
   add,
+  affine,
   attention,
   average,
   bidirectional,
@@ -9,6 +10,7 @@ import {
   dense,
   dropout,
   embedding,
+  flatten,
   graph,
   gru,
   input,
@@ -21,9 +23,11 @@ import {
   pooling1d,
   remask,
   repeat,
+  reshape,
   type SequentialOptions,
   sequential,
   type Tensor,
+  transpose,
 } from "../../host/index.ts";
 import { randomLabels, randomTensor } from "./models.ts";
 
@@ -134,6 +138,16 @@ export const KERAS_MODELS: readonly KerasModel[] = [
     dense(4, { activation: "softsign" }),
     dense(4, { activation: "selu" }),
     dense(4, { activation: "logSoftmax" }),
+  ]),
+  chain("scaled and flat", ALL, [
+    conv1d(4, 3, { padding: "same", activation: "relu" }),
+    affine(),
+    reshape([-1, 8]),
+    gru(4, { ...before, ...sequences }),
+    transpose(),
+    flatten(),
+    affine(),
+    dense(2),
   ]),
   chain("slopes", KERAS, [dense(4), activation({ name: "elu", alpha: 0.7 }), dense(4, { activation: "elu" })]),
   chain("self-attention", KERAS, [multiHeadAttention(2, { keyUnits: 3, units: 4 }), layerNorm()]),

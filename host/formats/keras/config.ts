@@ -20,6 +20,8 @@ export interface Dialect {
   readonly merged: "all" | "any";
   /** MultiHeadAttention goes by the masks of what it reads. */
   readonly attentionSeesMasks: boolean;
+  /** The number of the first call of a model by another layer. */
+  readonly modelsFrom: 0 | 1;
   /** Kernels of convolutions stand the other way round, as Theano has them. */
   readonly turnsKernels?: boolean;
 }
@@ -34,6 +36,7 @@ export function kerasDialect(version: string | undefined, backend?: string): Dia
     bidirectionalZeroes: major >= 3 || (major === 2 && (minor >= 4 || version!.includes("-tf"))),
     merged: major >= 3 ? "any" : "all",
     attentionSeesMasks: major >= 3 || (major === 2 && minor >= 10),
+    modelsFrom: major >= 3 ? 0 : 1,
     turnsKernels: backend === "theano",
   };
 }
@@ -44,6 +47,7 @@ export const TFJS: Dialect = {
   bidirectionalZeroes: false,
   merged: "all",
   attentionSeesMasks: true,
+  modelsFrom: 1,
 };
 
 /** Where the weights of a layer are to be found. */
@@ -125,7 +129,8 @@ export const ACTIVATION_LAYERS: Readonly<Record<string, (c: Config) => Json | un
     const from = (c.threshold ?? 0) as number;
     if (typeof c.max_value === "number")
       return slope === 0 && from === 0 ? { name: "hardtanh", alpha: 0, beta: c.max_value } : undefined;
-    if (from !== 0) return slope === 0 && from > 0 ? { name: "thresholdedRelu", alpha: below(from), beta: 0 } : undefined;
+    if (from !== 0)
+      return slope === 0 && from > 0 ? { name: "thresholdedRelu", alpha: below(from), beta: 0 } : undefined;
     return slope === 0 ? "relu" : { name: "leakyRelu", alpha: slope, beta: 0 };
   },
   LeakyReLU: (c) => ({ name: "leakyRelu", alpha: (c.negative_slope ?? c.alpha ?? 0.3) as number, beta: 0 }),

@@ -50,6 +50,7 @@ export function describeModel(model: Model<unknown>, target: Target): DescribedM
       target,
       sequential,
       param: (own) => weights[`${name}.${own}`],
+      output: model.network.nodes.find((node) => node.name === name)!.built.output,
     });
     if (target.lacks.includes(written.className))
       throw new FormatError(
@@ -250,5 +251,5 @@ function readsMasks(type: string, config: GraphConfig["layers"][number]["config"
 
 function endsMasks(type: string, config: GraphConfig["layers"][number]["config"]): boolean {
   if (type === "gru" || type === "bidirectional") return !sequences(config);
-  return type === "pooling1d" || type === "conv1d" || type === "repeat";
+  return ["pooling1d", "conv1d", "repeat", "reshape", "transpose"].includes(type);
 }

@@ -5,7 +5,7 @@ import type { Model } from "../../stacks/model.ts";
 import { type Dataset, type Group, type Item, openHdf5 } from "../hdf5/read.ts";
 import { isZip, readZip, unpack, unpackedLimit } from "../zip.ts";
 import { buildModel } from "./build.ts";
-import { type KerasModel, kerasDialect, parseJson } from "./config.ts";
+import { type Config, type KerasModel, kerasDialect, parseJson } from "./config.ts";
 
 /**
  * Keras's files. `.h5`, of all versions: attributes with the model as JSON,
@@ -61,6 +61,15 @@ export async function importKerasZip(bytes: Uint8Array): Promise<Model> {
   });
 }
 
+/** A model from its JSON and a file of its weights alone. */
+export async function importApart(json: Config, bytes: Uint8Array): Promise<Model> {
+  const { class_name: className, config } = topology(json);
+  const { weights, version } = await openWeights(bytes, WHERE);
+  const told = typeof json.keras_version === "string" ? json.keras_version : version;
+  const dialect = kerasDialect(told, typeof json.backend === "string" ? json.backend : undefined);
+  return buildModel({ className, config, dialect, weights });
+}
+
 function decode(bytes: Uint8Array): string {
   // A copy, as browsers do not decode shared memory.
   return new TextDecoder().decode(bytes.slice());
@@ -97,7 +106,7 @@ function ofFile(root: Group, name: string): string | undefined {
 export async function openWeights(
   bytes: Uint8Array,
   where: string,
-): Promise<{ weights: KerasModel["weights"]; layers?: readonly string[] }> {
+): Promise<{ weights: KerasModel["weights"]; layers?: readonly string[]; version?: string }> {
   const limit = unpackedLimit(bytes.length);
   let file = bytes;
   if (isZip(bytes)) {
@@ -109,12 +118,12 @@ export async function openWeights(
   const whole = root.get("model_weights");
   const groups = whole?.kind === "group" ? whole : root;
   const names = lines(groups, "layer_names");
-  if (!names) return { weights: structuredWeights(root) };
+  if (!names) return { weights: structuredWeights(root), version: "3" };
   const filled = names.filter((name) => {
     const group = groups.get(name);
     return group && (lines(group, "weight_names") ?? []).length > 0;
   });
-  return { weights: legacyWeights(groups), layers: filled };
+  return { weights: legacyWeights(groups), layers: filled, version: ofFile(root, "keras_version") };
 }
 
 /** Weights as `.h5` has them: by the name of the layer, those of inner models under that of the outermost. */

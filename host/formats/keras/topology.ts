@@ -2,7 +2,7 @@ import { FormatError } from "../../core/errors.ts";
 import { isRecord, shown } from "../../core/options.ts";
 import { remask } from "../../layers/remask.ts";
 import { type Config, type Dialect, type Place, snakeCase } from "./config.ts";
-import { type Inbound, readInbound, readTerminals } from "./inbound.ts";
+import { type History, type Inbound, readInbound, readTerminals } from "./inbound.ts";
 import { LAYERS, REFUSED, STEPWISE } from "./layers.ts";
 import type { Piece } from "./piece.ts";
 
@@ -132,7 +132,8 @@ export class Reader {
     given: readonly Flow[] | undefined,
   ): readonly Flow[] {
     const made = new Map<string, readonly Flow[]>();
-    const at = ({ layer, node, tensor }: Inbound["inputs"][number]) => made.get(`${node} ${layer}`)?.[tensor];
+    const at = ({ layer, node, tensor }: History, first: ReadonlyMap<string, number>) =>
+      made.get(`${node - (first.get(layer) ?? 0)} ${layer}`)?.[tensor];
     const inputs = readTerminals(config.input_layers, "input_layers");
     if (given && given.length !== inputs.length)
       throw new FormatError(`${WHERE}: a model of ${inputs.length} inputs is called on ${given.length}`);
@@ -147,12 +148,14 @@ export class Reader {
         : readInbound(layer.inbound, layer.name).map((call, i) => ({ layer, call, i })),
     );
     if (open.length > MOST_LAYERS) throw new FormatError(`${WHERE}: more than ${MOST_LAYERS} calls of layers`);
+    const referred = open.flatMap(({ call }) => [...call.inputs, ...call.states]);
+    const first = this.firstCalls(layers, referred, this.dialect.modelsFrom);
     // Layers stand in any order; what has all it reads is called, until nothing is left or nothing moves.
     while (open.length > 0) {
       const waiting: typeof open = [];
       for (const entry of open) {
         const { layer, call, i } = entry;
-        const [read, states] = [call.inputs.map(at), call.states.map(at)];
+        const [read, states] = [call.inputs, call.states].map((all) => all.map((one) => at(one, first)));
         const ready = (flows: readonly (Flow | undefined)[]): flows is readonly Flow[] => flows.every((flow) => flow);
         if (ready(read) && ready(states)) made.set(`${i} ${layer.name}`, this.layer(layer, outer, read, states, call));
         else waiting.push(entry);
@@ -163,11 +166,26 @@ export class Reader {
         );
       open = waiting;
     }
-    return readTerminals(config.output_layers, "output_layers").map((terminal) => {
-      const flow = at(terminal);
+    const terminals = readTerminals(config.output_layers, "output_layers");
+    const ends = this.firstCalls(layers, terminals, 1);
+    return terminals.map((terminal) => {
+      const flow = at(terminal, ends);
       if (!flow) throw new FormatError(`${WHERE}: the output ${shown(terminal.layer)} comes from no layer`);
       return flow;
     });
+  }
+
+  /**
+   * Numbers of the first calls of models. A model has been called once when it was made, which most versions count:
+   * Keras 3 where it names outputs alone, and never of a Sequential.
+   */
+  private firstCalls(layers: readonly Described[], referred: readonly History[], usual: number): Map<string, number> {
+    const begun = new Set(referred.flatMap(({ layer, node }) => (node === 0 ? [layer] : [])));
+    const counted = layers.filter(
+      ({ className, name }) =>
+        MODELS.includes(className) && !begun.has(name) && (className !== "Sequential" || this.dialect.modelsFrom === 1),
+    );
+    return new Map(counted.map(({ name }) => [name, usual]));
   }
 
   private input(name: string, shape: (number | null)[] | undefined): Flow {

@@ -1,6 +1,6 @@
 import { FormatError } from "../../core/errors.ts";
 import type { Tensor } from "../../core/tensor.ts";
-import type { Json } from "../../layers/layer.ts";
+import type { Json, Port } from "../../layers/layer.ts";
 import { type Dialect, writeActivation, writeInitializer } from "./config.ts";
 
 /** A layer as Keras describes it. */
@@ -38,6 +38,8 @@ export interface Source {
   readonly sequential: boolean;
   /** A parameter of the layer's own. */
   readonly param: (name: string) => Tensor;
+  /** What it gives. */
+  readonly output: Port;
 }
 
 type Writer = (source: Source) => WrittenLayer;
@@ -228,6 +230,34 @@ export const WRITERS: Readonly<Record<string, Writer>> = {
       ...(c.causal && { kwargs: { use_causal_mask: true } }),
     };
   },
+  affine(source) {
+    const { shape, data } = source.param("scale");
+    // Statistics that leave the numbers as they are: variance + epsilon is 1, exactly.
+    const epsilon = 2 ** -10;
+    const statistics: [string, number][] = [
+      ["moving_mean", 0],
+      ["moving_variance", 1 - epsilon],
+    ];
+    return {
+      className: "BatchNormalization",
+      config: { axis: -1, momentum: 0.99, epsilon, center: true, scale: true },
+      weights: [
+        ...weightsOf(source, "", [
+          ["gamma", "scale"],
+          ["beta", "shift"],
+        ]),
+        ...statistics.map(([name, value]) => ({
+          name,
+          group: "",
+          tensor: { shape, data: new Float32Array(data.length).fill(value) },
+        })),
+      ],
+    };
+  },
+  reshape({ output: { sequence, steps, features } }) {
+    return sequence ? plain("Reshape", { target_shape: [steps ?? -1, features] }) : plain("Flatten", {});
+  },
+  transpose: () => plain("Permute", { dims: [2, 1] }),
   repeat: ({ config: c }) => plain("RepeatVector", { n: c.n }),
   concatenate: ({ config: c }) => plain("Concatenate", { axis: c.axis }),
   add: () => plain("Add", {}),

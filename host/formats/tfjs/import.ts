@@ -7,7 +7,7 @@ import { fromHalf } from "../half.ts";
 import type { SourceFile } from "../import.ts";
 import { buildModel } from "../keras/build.ts";
 import { type Config, type KerasModel, kerasDialect, parseJson, TFJS } from "../keras/config.ts";
-import { topology } from "../keras/import.ts";
+import { importApart, topology } from "../keras/import.ts";
 import { beside, isSource, type ModelFiles, plainBytes, readSource } from "../source.ts";
 import { unpackedLimit } from "../zip.ts";
 
@@ -57,7 +57,11 @@ export async function importTfjsFiles(files: ModelFiles): Promise<Model> {
       `${WHERE}: expected a path, URL, bytes, Response or File, or files by name with one .json among them, got ${shown(files)}`,
     );
   const text = new TextDecoder().decode((await read(main)).slice());
-  return fromManifest(parseJson(text, `${WHERE}: ${shown(main)}`), read);
+  const json = parseJson(text, `${WHERE}: ${shown(main)}`);
+  // Keras itself writes the two apart: model.to_json() and model.save_weights().
+  const apart = [...named.keys()].find((name) => /\.(h5|hdf5)$/.test(name));
+  if (isRecord(json) && "class_name" in json && apart !== undefined) return importApart(json, await read(apart));
+  return fromManifest(json, read);
 }
 
 async function fromManifest(json: unknown, fetch: Fetch): Promise<Model> {
@@ -67,7 +71,9 @@ async function fromManifest(json: unknown, fetch: Fetch): Promise<Model> {
       `${WHERE}: a TensorFlow.js graph model; convert the original again with --output_format=tfjs_layers_model`,
     );
   if (json.modelTopology === undefined && "class_name" in json)
-    throw new FormatError(`${WHERE}: the JSON of a Keras model without weights; save the model as .keras`);
+    throw new FormatError(
+      `${WHERE}: the JSON of a Keras model without weights; pass { "model.json": ..., "model.weights.h5": ... }, or save the model as .keras`,
+    );
   const groups = json.weightsManifest;
   if (!Array.isArray(groups)) throw new FormatError(`${WHERE}: a JSON file without "weightsManifest" is no model.json`);
   const weights = new Map<string, Tensor>();
