@@ -123,7 +123,10 @@ export const READERS: readonly Reader[] = [
   },
   {
     name: "keras-h5",
-    seeds: async () => [...(await exported("h5")), ...["gru.h5", "packed.h5"].map((name) => fixture(`keras/${name}`))],
+    seeds: async () => [
+      ...(await exported("h5")),
+      ...["gru.h5", "packed.h5", "latest.h5"].map((name) => fixture(`keras/${name}`)),
+    ],
     read: loadModel,
   },
   {

@@ -1,17 +1,30 @@
 import { count } from "../../core/tensor.ts";
 import { inflate } from "../zip.ts";
+import { type ChunkIndex, eachChunk, readIndex } from "./chunks.ts";
 import type { Cursor, File } from "./cursor.ts";
 
 /** Where the bytes of a dataset are, and what was done to them. */
 export type Layout =
   | { readonly kind: "compact"; readonly position: number; readonly size: number }
   | { readonly kind: "contiguous"; readonly address: number | undefined; readonly size: number }
-  | { readonly kind: "chunked"; readonly tree: number | undefined; readonly chunk: readonly number[] };
+  | { readonly kind: "chunked"; readonly index: ChunkIndex; readonly chunk: readonly number[] };
 
 const DEFLATE = 1;
 const SHUFFLE = 2;
 const FLETCHER32 = 3;
 const KNOWN = [DEFLATE, SHUFFLE, FLETCHER32];
+
+/** Others, to say which. */
+const NAMES: Readonly<Record<number, string>> = {
+  4: "szip",
+  5: "nbit",
+  6: "scaleoffset",
+  307: "bzip2",
+  32000: "lzf",
+  32001: "blosc",
+  32004: "lz4",
+  32015: "zstd",
+};
 
 /** A layout message, versions 3 and 4. */
 export function readLayout(cursor: Cursor): Layout {
@@ -24,15 +37,16 @@ export function readLayout(cursor: Cursor): Layout {
     return { kind: "compact", position: cursor.position, size };
   }
   if (kind === 1) return { kind: "contiguous", address: cursor.address(), size: cursor.length() };
-  if (kind !== 2 || version !== 3)
-    throw file.error(
-      "the HDF5 file keeps data in a way of newer versions; write it with libver='earliest', as Keras does",
-    );
+  if (kind !== 2) throw file.error(`data kept in a way of kind ${kind}; expected compact, contiguous or chunks`);
+  const flags = version === 4 ? cursor.u8() : 0;
   const axes = cursor.u8();
   if (axes < 2 || axes > 33) throw file.error(`chunks of ${axes} axes`);
-  const tree = cursor.address();
+  const address = version === 3 ? cursor.address() : undefined;
+  const width = version === 3 ? 4 : cursor.u8();
+  if (width < 1 || width > 8) throw file.error(`sizes of chunks in ${width} bytes`);
   // The last one is the size of an element.
-  return { kind: "chunked", tree, chunk: Array.from({ length: axes }, () => cursor.u32()).slice(0, -1) };
+  const chunk = Array.from({ length: axes }, () => cursor.uint(width)).slice(0, -1);
+  return { kind: "chunked", index: version === 3 ? { kind: "tree", address } : readIndex(cursor, flags), chunk };
 }
 
 /** A filter message: the filters of a dataset in the order they were applied. */
@@ -49,23 +63,30 @@ export function readFilters(cursor: Cursor): number[] {
     cursor.skip(version === 1 ? Math.ceil(name / 8) * 8 : name);
     cursor.skip(4 * (version === 1 ? values + (values & 1) : values));
     if (!KNOWN.includes(id))
-      throw file.error(`the data is packed by HDF5 filter ${id}; gzip, shuffle and fletcher32 are known`);
+      throw file.error(
+        `the data is packed by HDF5 filter ${NAMES[id] ?? id}; gzip, shuffle and fletcher32 are known: h5repack -f GZIP=4 writes it so`,
+      );
     return id;
   });
 }
 
-/** The bytes of a dataset. What was never written is zero. */
+/** The bytes of a dataset. @param fill bytes of an element that was never written; absent: zeros */
 export async function readBytes(
   file: File,
   layout: Layout,
   filters: readonly number[],
   shape: readonly number[],
   size: number,
+  fill?: Uint8Array,
 ): Promise<Uint8Array> {
   const bytes = count(shape) * size;
   file.take(bytes);
-  if (layout.kind === "chunked") return readChunks(file, layout, filters, shape, size, bytes);
-  if (layout.kind === "contiguous" && layout.address === undefined) return new Uint8Array(bytes);
+  if (layout.kind === "chunked" || (layout.kind === "contiguous" && layout.address === undefined)) {
+    const out = new Uint8Array(bytes);
+    if (fill?.length === size && fill.some((byte) => byte !== 0))
+      for (let at = 0; at < bytes; at += size) out.set(fill, at);
+    return layout.kind === "chunked" ? readChunks(file, layout, filters, shape, size, out) : out;
+  }
   const at = layout.kind === "compact" ? layout.position - file.base : layout.address!;
   if (layout.size < bytes) throw file.error(`expected ${bytes} bytes of data, got ${layout.size}`);
   return file.at(at).raw(bytes);
@@ -73,35 +94,19 @@ export async function readBytes(
 
 async function readChunks(
   file: File,
-  { tree, chunk }: Extract<Layout, { kind: "chunked" }>,
+  { index, chunk }: Extract<Layout, { kind: "chunked" }>,
   filters: readonly number[],
   shape: readonly number[],
   size: number,
-  bytes: number,
+  out: Uint8Array,
 ): Promise<Uint8Array> {
   if (chunk.length !== shape.length || chunk.some((n) => n < 1)) throw file.error("chunks that do not fit their data");
-  const out = new Uint8Array(bytes);
-  const visit = async (address: number, depth: number): Promise<void> => {
-    const node = file.at(address).signature("TREE");
-    const type = node.u8();
-    const level = node.u8();
-    const entries = node.u16();
-    if (type !== 1 || (depth >= 0 && level !== depth)) throw file.error("the index of a dataset's chunks is damaged");
-    node.skip(2 * file.offsetSize);
-    for (let i = 0; i < entries; i++) {
-      const packed = node.u32();
-      const mask = node.u32();
-      const offset = shape.map(() => node.uint(8));
-      const child = node.skip(8).place("chunk");
-      if (level > 0) await visit(child, level - 1);
-      else {
-        file.take(count(chunk) * size);
-        const data = await unpack(file, file.at(child).raw(packed), filters, mask, count(chunk) * size, size);
-        place(out, data, shape, chunk, offset, size);
-      }
-    }
-  };
-  if (tree !== undefined) await visit(tree, -1);
+  const bytes = count(chunk) * size;
+  await eachChunk(file, index, shape, chunk, bytes, filters.length > 0, async ({ address, packed, mask, offset }) => {
+    file.take(bytes);
+    const data = await unpack(file, file.at(address).raw(packed), filters, mask, bytes, size);
+    place(out, data, shape, chunk, offset, size);
+  });
   return out;
 }
 

@@ -13,6 +13,8 @@ export interface Message {
 export const DATASPACE = 0x01;
 export const LINK_INFO = 0x02;
 export const DATATYPE = 0x03;
+export const FILL_OLD = 0x04;
+export const FILL = 0x05;
 export const LINK = 0x06;
 export const LAYOUT = 0x08;
 export const FILTERS = 0x0b;

@@ -6,26 +6,23 @@ import {
   ATTRIBUTE_INFO,
   DATASPACE,
   DATATYPE,
+  FILL,
+  FILL_OLD,
   FILTERS,
   LAYOUT,
-  LINK,
-  LINK_INFO,
   type Message,
   readHeader,
-  SYMBOL_TABLE,
 } from "./header.ts";
+import { ATTRIBUTES, eachApart, readLinks } from "./links.ts";
 import { type Datatype, decodeNumbers, decodeStrings, readDataspace, readDatatype } from "./values.ts";
 
 /**
- * HDF5, the part of it in which Keras writes: groups (symbol tables and
- * compact links), attributes, datasets of numbers and text, contiguous or in
- * chunks, gzip and shuffle. What else there is, is refused by name.
+ * HDF5, the part of it that holds models: groups, attributes and datasets of
+ * numbers and text, contiguous or in chunks, gzip and shuffle, in the layouts
+ * of old and of new versions. What else there is, is refused by name.
  *
  * Source: HDF5 File Format Specification, version 3.0.
  */
-
-/** Bytes of a name. */
-const LONGEST = 2048;
 
 /** Levels of groups that a model may have. */
 const DEEPEST = 64;
@@ -64,10 +61,20 @@ export function openHdf5(bytes: Uint8Array, where: string, room: number): Group 
   const file = new File(bytes, room, where);
   const found = [0, 512, 1024, 2048].find((at) => String.fromCharCode(...bytes.subarray(at, at + 4)) === "\x89HDF");
   if (found === undefined) throw file.error("not an HDF5 file");
-  const root = open(file, rootAddress(file, found), 0);
+  const links: Links = { root: () => root, followed: 0 };
+  const root = open(file, links, rootAddress(file, found), 0);
   if (root.kind !== "group") throw file.error("the root of the HDF5 file is not a group");
   return root;
 }
+
+/** Where links by path begin, and how many are being followed. */
+interface Links {
+  readonly root: () => Group | Dataset;
+  followed: number;
+}
+
+/** Links that lead to links. */
+const MOST_FOLLOWED = 16;
 
 function rootAddress(file: File, start: number): number {
   file.base = start;
@@ -88,13 +95,13 @@ function rootAddress(file: File, start: number): number {
   return cursor.place("root group");
 }
 
-function open(file: File, address: number, depth: number): Group | Dataset {
+function open(file: File, links: Links, address: number, depth: number): Group | Dataset {
   if (depth > DEEPEST) throw file.error(`the groups of the HDF5 file are nested deeper than ${DEEPEST} levels`);
   const messages = readHeader(file, address);
   const item = readItem(file, messages);
   const body = (type: number) => bodyOf(file, messages, type);
   const layout = body(LAYOUT);
-  if (!layout) return openGroup(file, messages, item, depth);
+  if (!layout) return openGroup(file, links, messages, item, depth);
   const space = body(DATASPACE);
   const kind = body(DATATYPE);
   if (!space || !kind) throw file.error("a dataset without shape or type");
@@ -112,11 +119,21 @@ function open(file: File, address: number, depth: number): Group | Dataset {
         filters ? readFilters(filters) : [],
         shape,
         type.size,
+        readFill(body(FILL), body(FILL_OLD)),
       );
       file.take(4 * count(shape));
       return { shape: [...shape], data: decodeNumbers(file, type, bytes, item.strings("dtype")?.[0] === "bfloat16") };
     },
   };
+}
+
+/** What stands where nothing was written, undefined for zeros. */
+function readFill(message: Cursor | undefined, old: Cursor | undefined): Uint8Array | undefined {
+  if (!message) return old?.raw(old.u32());
+  const version = message.u8();
+  if (version < 1 || version > 3) throw message.file.error(`a fill value of version ${version}; expected 1 to 3`);
+  const flags = version === 3 ? message.u8() : message.skip(2).u8() << 5;
+  return flags & 0x20 || version === 1 ? message.raw(message.u32()) : undefined;
 }
 
 function bodyOf(file: File, messages: readonly Message[], type: number): Cursor | undefined {
@@ -126,20 +143,29 @@ function bodyOf(file: File, messages: readonly Message[], type: number): Cursor 
   return file.at(message.position - file.base);
 }
 
-function openGroup(file: File, messages: readonly Message[], item: Item, depth: number): Group {
-  let links: Map<string, number> | undefined;
+function openGroup(file: File, links: Links, messages: readonly Message[], item: Item, depth: number): Group {
+  let found: Map<string, number | string> | undefined;
   const members = () => {
-    links ??= readLinks(file, messages);
-    return links;
+    found ??= readLinks(file, messages);
+    return found;
   };
   const opened = new Map<string, Group | Dataset>();
   const child = (name: string) => {
-    const address = members().get(name);
-    if (address === undefined) return undefined;
-    if (!opened.has(name)) opened.set(name, open(file, address, depth + 1));
+    const target = members().get(name);
+    if (typeof target === "string") return follow(target);
+    if (target === undefined) return undefined;
+    if (!opened.has(name)) opened.set(name, open(file, links, target, depth + 1));
     return opened.get(name);
   };
-  return {
+  /** What a path leads to, from here or from the root. */
+  const follow = (path: string) => {
+    const start = path.startsWith("/") ? links.root() : group;
+    if (++links.followed > MOST_FOLLOWED) throw file.error("a link of the HDF5 file leads to itself");
+    const target = start.kind === "group" ? start.get(path) : undefined;
+    links.followed--;
+    return target;
+  };
+  const group: Group = {
     ...item,
     kind: "group",
     get names() {
@@ -151,83 +177,7 @@ function openGroup(file: File, messages: readonly Message[], item: Item, depth: 
       return rest.length === 0 ? found : found?.kind === "group" ? found.get(rest.join("/")) : undefined;
     },
   };
-}
-
-/** Addresses of the members of a group. */
-function readLinks(file: File, messages: readonly Message[]): Map<string, number> {
-  const links = new Map<string, number>();
-  const add = (name: string, address: number | undefined) => {
-    if (links.has(name)) throw file.error("a name stands twice in a group");
-    if (address !== undefined) links.set(name, address);
-  };
-  for (const message of messages) {
-    const body = file.at(message.position - file.base);
-    if (message.type === SYMBOL_TABLE) {
-      const tree = body.place("group index");
-      const heap = file.at(body.place("group heap")).signature("HEAP").skip(4);
-      const size = heap.length();
-      const names = heap.skip(file.lengthSize).place("group heap");
-      readSymbols(file, tree, (offset, address) => {
-        if (offset >= size) throw file.error("a name lies outside its heap");
-        add(text(upToZero(file, names + offset, size - offset)), address);
-      });
-    } else if (message.type === LINK) {
-      const { name, address } = readLink(body);
-      add(name, address);
-    } else if (message.type === LINK_INFO) {
-      const flags = body.skip(1).u8();
-      if (body.skip(flags & 1 ? 8 : 0).address() !== undefined)
-        throw file.error(
-          "a group of newer HDF5 versions with many members; write it with libver='earliest', as Keras does",
-        );
-    }
-  }
-  return links;
-}
-
-/** At most `most` bytes of the file, which may end before. */
-function upToZero(file: File, address: number, most: number): Uint8Array {
-  const from = file.base + address;
-  return file.at(address).raw(Math.max(0, Math.min(most, file.bytes.length - from, LONGEST)));
-}
-
-function readSymbols(file: File, tree: number, found: (name: number, address: number) => void): void {
-  const visit = (address: number, depth: number) => {
-    const node = file.at(address).signature("TREE");
-    const type = node.u8();
-    const level = node.u8();
-    const entries = node.u16();
-    if (type !== 0 || (depth >= 0 && level !== depth)) throw file.error("the index of a group is damaged");
-    node.skip(2 * file.offsetSize);
-    for (let i = 0; i < entries; i++) {
-      const child = node.skip(file.lengthSize).place("group member");
-      if (level > 0) {
-        visit(child, level - 1);
-        continue;
-      }
-      const leaf = file.at(child).signature("SNOD").skip(2);
-      const symbols = leaf.u16();
-      for (let j = 0; j < symbols; j++) {
-        const name = leaf.uint(file.offsetSize);
-        const object = leaf.place("group member");
-        const soft = leaf.u32() === 2;
-        leaf.skip(20);
-        if (!soft) found(name, object);
-      }
-    }
-  };
-  visit(tree, -1);
-}
-
-/** A link message: soft and external links lead nowhere. */
-function readLink(body: Cursor): { name: string; address?: number } {
-  const version = body.u8();
-  if (version !== 1) throw body.file.error(`a link of version ${version}; expected 1`);
-  const flags = body.u8();
-  const type = flags & 8 ? body.u8() : 0;
-  body.skip((flags & 4 ? 8 : 0) + (flags & 16 ? 1 : 0));
-  const name = text(body.raw(body.uint(1 << (flags & 3))));
-  return { name, address: type === 0 ? body.place("group member") : undefined };
+  return group;
 }
 
 /** Attributes, read when asked for: those of unknown types stop nobody who does not ask. */
@@ -240,8 +190,10 @@ function readItem(file: File, messages: readonly Message[]): Item {
     } else if (message.type === ATTRIBUTE_INFO) {
       const info = file.at(message.position - file.base);
       const flags = info.skip(1).u8();
-      if (info.skip(flags & 1 ? 2 : 0).address() !== undefined)
-        throw file.error("attributes of newer HDF5 versions; write the file with libver='earliest', as Keras does");
+      eachApart(file, info.skip(flags & 1 ? 2 : 0), ATTRIBUTES, ({ position, size }) => {
+        const { name, strings } = readAttribute(file.at(position - file.base), size);
+        places.set(name, strings);
+      });
     }
   }
   return { attributes: [...places.keys()], strings: (name) => places.get(name)?.() };

@@ -147,7 +147,11 @@ function legacyWeights(groups: Group): KerasModel["weights"] {
 /** Weights as `.keras` has them: by the place of the layer in the model, variables numbered. */
 function structuredWeights(root: Group): KerasModel["weights"] {
   const datasets = new Map<string, Dataset>();
+  const seen = new Set<Group>();
   const walk = (group: Group, path: string) => {
+    // Links may lead back.
+    if (seen.has(group)) return;
+    seen.add(group);
     for (const name of group.names) {
       const found = group.get(name);
       // Some versions have written paths of Windows, and the list of layers under another name.

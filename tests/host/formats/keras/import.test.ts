@@ -2,48 +2,22 @@ import { readdirSync, readFileSync } from "node:fs";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { fromCudnnGru, fromKeras1Gru } from "../../../../host/formats/gates.ts";
-import { type TreeNode, writeHdf5 } from "../../../../host/formats/hdf5/write.ts";
+import { writeHdf5 } from "../../../../host/formats/hdf5/write.ts";
 import { exportModel, fromKeras } from "../../../../host/formats/index.ts";
 import { writeZip } from "../../../../host/formats/zip.ts";
 import { dense, FormatError, gru, layerNorm, loadModel, sequential, type Tensor } from "../../../../host/index.ts";
+import { h5, type Layer, layer } from "../../../kit/keras-files.ts";
 import { randomTensor, refuses, sameTensor, sameTensors } from "../../../kit/models.ts";
 
 const folder = new URL("../../../fixtures/keras/", import.meta.url);
 const bytes = (name: string) => new Uint8Array(readFileSync(new URL(name, folder)));
 const x = randomTensor([2, 5, 3], 1);
 
-type Layer = { class_name: string; config: Record<string, unknown> };
-
-/** An .h5 as Keras writes it: layers, and their weights in order. */
-function h5(
-  layers: Layer[],
-  weights: Record<string, Tensor[]>,
-  version?: string,
-  config: unknown = { layers },
-): Uint8Array {
-  const groups: Record<string, TreeNode> = {};
-  for (const [name, tensors] of Object.entries(weights))
-    groups[name] = {
-      attributes: { weight_names: tensors.map((_, i) => `${name}_w${i}:0`) },
-      members: Object.fromEntries(tensors.map((tensor, i) => [`${name}_w${i}:0`, tensor])),
-    };
-  return writeHdf5({
-    attributes: {
-      ...(version && { keras_version: version }),
-      model_config: JSON.stringify({ class_name: "Sequential", config }),
-    },
-    members: { model_weights: { attributes: { layer_names: Object.keys(weights) }, members: groups } },
-  });
-}
-
 const kernel = randomTensor([3, 12], 1);
 const recurrent = randomTensor([4, 12], 2);
 const bias = randomTensor([12], 3);
 const shape = { batch_input_shape: [null, null, 3] };
-const gruLayer = (config: object, className = "GRU"): Layer => ({
-  class_name: className,
-  config: { name: "gru_1", units: 4, ...shape, ...config },
-});
+const gruLayer = (config: object, className = "GRU") => layer(className, { units: 4, ...shape, ...config }, "gru_1");
 
 /** What gruvy computes with the same weights. */
 async function computed(
@@ -167,7 +141,12 @@ test("long lists of names are split over attributes, and groups may have many me
 test("what gruvy has not is named with the layer, and what would do", async () => {
   const refused = (layer: Layer, message: RegExp) =>
     refuses(() => loadModel(h5([layer], { gru_1: [kernel, recurrent, bias] }, "2.4.0")), FormatError, message);
-  await refused(gruLayer({}, "LSTM"), /layer "gru_1" \(LSTM\): gruvy has no such layer; it reads GRU/);
+  await refused(
+    gruLayer({}, "LSTM"),
+    /layer "gru_1" \(LSTM\): gruvy has no such layer; .* train the model with GRU in its place/,
+  );
+  await refused(gruLayer({}, "GroupNormalization"), /gruvy has no such layer; it reads GRU, /);
+  await refused(gruLayer({}, "Lambda"), /Python code; build the model of layers without it/);
   await refused(gruLayer({ activation: "mish" }), /layer "gru_1" \(GRU\): the activation "mish" is not in gruvy/);
   await refused(gruLayer({ time_major: true }), /"gru_1" \(GRU\): "time_major"/);
   await refused(gruLayer({ units: 5 }), /"gru_1" \(GRU\): "kernel": expected \[3, 15\], got \[3, 12\]/);
@@ -181,6 +160,25 @@ test("what gruvy has not is named with the layer, and what would do", async () =
   );
   await refuses(() => loadModel(bytes("gru.weights.h5")), FormatError, /weights only; make the model, then fromKeras/);
   await refuses(() => loadModel(writeZip(new Map([["a", new Uint8Array(1)]]))), FormatError, /without config.json/);
+});
+
+test("a model as Keras writes it in two files: its JSON, and its weights", async () => {
+  const layers = [gruLayer({ recurrent_activation: "sigmoid" })];
+  const json = {
+    class_name: "Sequential",
+    config: { name: "s", layers },
+    keras_version: "2.4.0",
+    backend: "tensorflow",
+  };
+  const groups = {
+    gru_1: { attributes: { weight_names: ["k", "r", "b"] }, members: { k: kernel, r: recurrent, b: bias } },
+  };
+  const weights = writeHdf5({ attributes: { layer_names: ["gru_1"], keras_version: "2.4.0" }, members: groups });
+  const text = new TextEncoder().encode(JSON.stringify(json));
+  const model = await loadModel({ "model.json": text, "model_weights.h5": weights });
+  const expected = await computed({ resetAfter: false }, { kernel, recurrentKernel: recurrent, bias });
+  sameTensor(await model.predict(x), expected, "two files");
+  await refuses(() => loadModel(text), FormatError, /pass \{ "model.json": ..., "model.weights.h5": ... \}/);
 });
 
 test("weights alone fill a model: .weights.h5, .h5 and .keras, by name or in order", async () => {

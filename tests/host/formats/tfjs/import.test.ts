@@ -139,7 +139,7 @@ test("what is no layers model, or damaged, is refused and says why", async () =>
   await refuses(
     () => loadModel(text({ class_name: "Sequential", config: [] })),
     FormatError,
-    /without weights; save the model as .keras/,
+    /without weights; pass .* or save the model as .keras/,
   );
 });
 
