@@ -28,13 +28,19 @@ import { bytes, clearFrom, madd, pad8, sumLanes } from "./simd";
  *   stats f32[B, heads, Tq, 2]   the largest score; 1 / Σ e^(s − largest), 0 where no key counts
  *
  * A query that is masked, or whose keys all are, gives zeros and gets no
- * gradient. A masked key has weight 0 exactly: its value adds nothing.
+ * gradient, unless flags say that it sees all alike: then it gives the mean of
+ * all values, those of masked keys too. Otherwise a masked key has weight 0
+ * exactly: its value adds nothing.
  */
 
 /** Scores are additive rather than dot products. */
 const ADDITIVE: i32 = 1;
 /** Query i sees the keys 0..i. */
 const CAUSAL: i32 = 2;
+/** A query that counts and sees no key sees all alike. */
+const BLIND: i32 = 4;
+/** So does a query that is masked. */
+const MASKED: i32 = 8;
 
 /** Queries at a time, and keys a block of packed values: scores of 256 keys are 64 KiB. */
 const BLOCK: i32 = 64;
@@ -71,11 +77,12 @@ export function attentionForward(
     packPanels(keys, k + bytes(item * Dp), D, Tk, 1, qStep, D, D << 3);
     packBlocks(values, v + bytes(item * Vp), Tk, Dv, vStep);
     for (let i0 = 0; i0 < Tq; i0 += BLOCK) {
-      const rows = min(BLOCK, Tq - i0), n = flags & CAUSAL ? min(Tk, i0 + BLOCK) : Tk, row = item * Tq + i0;
+      const rows = min(BLOCK, Tq - i0), n = keysOfBlock(i0, Tk, flags), row = item * Tq + i0;
       scores(p, q + bytes(i0 * qStep + item * Dp), keys, weights, rows, n, D, Tp, qStep, flags, work);
       for (let i = 0; i < rows; i++) {
         const own = ownKeys(queryMask, b, B, i0 + i, n, flags), s = p + bytes(i * Tp);
-        softmaxRow(s, s, valid, stats ? stats + bytes((row + i) << 1) : 0, own, n, flags & ADDITIVE ? 1 : load<f32>(weights));
+        const any = softmaxRow(s, s, valid, stats ? stats + bytes((row + i) << 1) : 0, own, n, flags & ADDITIVE ? 1 : load<f32>(weights));
+        if (!any) alike(s, n, own, flags);
       }
       if (rate > 0) dropout(p, p, rows, n, Tp, row, rate, key, step, 0);
       multiply(y + bytes(i0 * vStep + item * Vp), p, values, 0, rows, n, Tk, Vp, Tp, vStep, work);
@@ -122,13 +129,14 @@ export function attentionBackward(
     else if (dq) packBlocks(keyRows, k + bytes(item * Dp), Tk, D, qStep);
     memory.fill(dw, 0, bytes(D << 2));
     for (let i0 = 0; i0 < Tq; i0 += BLOCK) {
-      const rows = min(BLOCK, Tq - i0), n = flags & CAUSAL ? min(Tk, i0 + BLOCK) : Tk, row = item * Tq + i0;
+      const rows = min(BLOCK, Tq - i0), n = keysOfBlock(i0, Tk, flags), row = item * Tq + i0;
       const q_i = q + bytes(i0 * qStep + item * Dp), dq_i = dq ? dq + bytes(i0 * qStep + item * Dp) : 0;
       const dy_i = dy + bytes(i0 * vStep + item * Vp);
       scores(s, q_i, keys, weights, rows, n, D, Tp, qStep, flags, work);
       for (let i = 0; i < rows; i++) {
         const own = ownKeys(queryMask, b, B, i0 + i, n, flags);
         weightsAgain(p + bytes(i * Tp), s + bytes(i * Tp), valid, stats + bytes((row + i) << 1), own, n, c);
+        if (!saw(stats, row + i)) alike(p + bytes(i * Tp), n, own, flags);
       }
       if (dv) {
         if (rate > 0) dropout(g, p, rows, n, Tp, row, rate, key, step, 0);
@@ -137,7 +145,10 @@ export function attentionBackward(
       gemm(g, dy_i, values, 0, rows, pad8(n), Dv, Tp, vStep, 0, work);
       if (rate > 0) dropout(g, g, rows, n, Tp, row, rate, key, step, 0);
       let dc = f32x4.splat(0);
-      for (let i = 0; i < rows; i++) dc = softmaxRowBackward(g + bytes(i * Tp), p + bytes(i * Tp), s + bytes(i * Tp), n, c, dc);
+      for (let i = 0; i < rows; i++) {
+        if (saw(stats, row + i)) dc = softmaxRowBackward(g + bytes(i * Tp), p + bytes(i * Tp), s + bytes(i * Tp), n, c, dc);
+        else clearFrom(g + bytes(i * Tp), 0, pad8(n));
+      }
       if (additive) {
         additiveBackward(dq_i, dKeys, dw, g, q_i, keys, weights, rows, n, D, Tp, qStep);
         continue;
@@ -160,6 +171,26 @@ export function attentionBackward(
 function keysThatCount(valid: usize, mask: usize, b: i32, B: i32, Tk: i32): void {
   for (let j = 0, end = pad8(Tk); j < end; j++)
     store<i32>(valid + bytes(j), j < Tk && counts(mask, j * B + b) ? -1 : 0);
+}
+
+/** How many keys a block of queries from i0 on reads. */
+// @ts-ignore: decorator
+@inline function keysOfBlock(i0: i32, Tk: i32, flags: i32): i32 {
+  return (flags & (CAUSAL | BLIND)) == CAUSAL ? min(Tk, i0 + BLOCK) : Tk;
+}
+
+/** Whether a query saw a key, by its stats. */
+// @ts-ignore: decorator
+@inline function saw(stats: usize, row: i32): bool { return load<f32>(stats + bytes(row << 1), 4) != 0; }
+
+/**
+ * Weights of a query that sees nothing: of n keys all the same, or zeros as they are.
+ *
+ * @param own from ownKeys: 0 where the query is masked
+ */
+function alike(p: usize, n: i32, own: i32, flags: i32): void {
+  if (!(flags & (own ? BLIND : MASKED))) return;
+  for (let j = 0; j < n; j++) store<f32>(p + bytes(j), <f32>1 / <f32>n);
 }
 
 /** How many of the first n keys query i may see; masks may take some of them away. */
@@ -221,8 +252,9 @@ function addTransposed(dx: usize, p: usize, dy: usize, scratch: usize, rows: i32
  * sums, whatever n is.
  *
  * @param p f32[pad8(n)]; may be s   @param s f32[pad8(n)], unscaled   @param stats f32[2], written, or 0
+ * @returns whether any counts
  */
-function softmaxRow(p: usize, s: usize, valid: usize, stats: usize, own: i32, n: i32, scale: f32): void {
+function softmaxRow(p: usize, s: usize, valid: usize, stats: usize, own: i32, n: i32, scale: f32): bool {
   const c = f32x4.splat(scale), end = bytes(pad8(own));
   let m = f32x4.splat(<f32>-Infinity), sum0 = f32x4.splat(0), sum1 = sum0;
   for (let j = 0; j < own; j += 8) {
@@ -250,6 +282,7 @@ function softmaxRow(p: usize, s: usize, valid: usize, stats: usize, own: i32, n:
     store<f32>(stats, f32x4.extract_lane(m, 0));
     store<f32>(stats, inverse, 4);
   }
+  return any;
 }
 
 /** softmaxRow again, from its stats. */

@@ -17,6 +17,8 @@ export interface AttentionForm {
   readonly score: "dot" | "additive";
   readonly scale: "sqrt" | "none" | "learned";
   readonly causal: boolean;
+  /** Who sees all values alike for want of any that counts: queries that count, or masked ones too. */
+  readonly blind?: "counting" | "all";
   readonly dropout: number;
   readonly heads: number;
   /** Columns a head that queries and keys are mapped to; absent: they are taken as they are, in one head. */
@@ -35,6 +37,7 @@ export interface AttentionForm {
 /** Bits of the kernels' `flags` (assembly/attention.ts). */
 const ADDITIVE = 1;
 const CAUSAL = 2;
+const BLIND = { counting: 4, all: 12 };
 
 /** One of the linear maps into queries, keys and values; `columns` 0: there is none. */
 interface Part {
@@ -48,7 +51,7 @@ interface Part {
 export function buildAttention(b: Builder, ports: readonly Port[], form: AttentionForm): BuiltLayer {
   const [query, value = query, key = value] = ports;
   checkPorts(b.name, ports);
-  const { heads, score, causal, dropout } = form;
+  const { heads, score, causal, blind, dropout } = form;
   const D = form.queries ?? query.features;
   const Dv = form.values ?? value.features;
   if (!form.queries && key.features !== D)
@@ -76,7 +79,7 @@ export function buildAttention(b: Builder, ports: readonly Port[], form: Attenti
   const packedBack = parts.map((part, i) => packPartTransposed(b, part, heads, i === 2 ? Dv : D));
   const output = outputKernel && packOutput(b, outputKernel, outputBias, heads, Dv, N!);
 
-  const flags = (score === "additive" ? ADDITIVE : 0) | (causal ? CAUSAL : 0);
+  const flags = (score === "additive" ? ADDITIVE : 0) | (causal ? CAUSAL : 0) | (blind ? BLIND[blind] : 0);
   const randomKey = random(b.seed, b.name).uint32() | 0;
   const rate = (run: Run) => (run.mode === "train" ? dropout : 0);
   const port: Port = { features: N ?? Dv, sequence: true, steps: query.steps, type: "values" };

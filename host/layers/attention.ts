@@ -18,6 +18,8 @@ export interface AttentionOptions {
   scale?: "sqrt" | "none" | "learned";
   /** Query i sees the steps 0..i only. Default false. */
   causal?: boolean;
+  /** What a query gets that sees no value, as all are masked. "mean": of all values, masked ones too, as in Keras. Default "zeros". */
+  blind?: "zeros" | "mean";
   /** Part of the weights that training leaves out. Default 0. */
   dropout?: number;
   /** Of queryKernel and keyKernel. Default "glorotUniform". */
@@ -35,8 +37,8 @@ export interface AttentionOptions {
  *   dot       s = scale · (q · k)                 Luong et al. 2015, arXiv:1508.04025, eq. 8
  *   additive  s = Σ scale · tanh(q + k)           Bahdanau et al. 2015, arXiv:1409.0473, A.1.2
  *
- * Masked values are not seen; masked queries, and queries that see nothing,
- * give zeros. As Keras's Attention and AdditiveAttention.
+ * Masked values are not seen; masked queries give zeros, and so do queries that
+ * see nothing (but see `blind`). As Keras's Attention and AdditiveAttention.
  *
  * @example attention()([decoder, encoder])
  * @throws OptionError for unknown options and values out of range
@@ -50,6 +52,7 @@ export function attention(options: AttentionOptions = {}): CallableLayer {
     "units",
     "scale",
     "causal",
+    "blind",
     "dropout",
     "kernelInitializer",
     "scaleInitializer",
@@ -65,6 +68,7 @@ export function attention(options: AttentionOptions = {}): CallableLayer {
   if (score === "additive" && scale === "sqrt")
     throw new OptionError(`${where}: additive scores have "scale" "learned" or "none", got "sqrt"`);
   const causal = flag(where, "causal", options.causal ?? false);
+  const blind = oneOf(where, "blind", options.blind ?? "zeros", ["zeros", "mean"]);
   const dropout = real(where, "dropout", options.dropout ?? 0, "[0, 1)");
   const kernelInitializer = initializerConfig(where, options.kernelInitializer ?? "glorotUniform");
   const scaleInitializer = initializerConfig(
@@ -75,12 +79,13 @@ export function attention(options: AttentionOptions = {}): CallableLayer {
     type: "attention",
     name: checkName(where, options.name),
     arity: [1, 3],
-    config: { score, units, scale, causal, dropout, kernelInitializer, scaleInitializer },
+    config: { score, units, scale, causal, blind, dropout, kernelInitializer, scaleInitializer },
     build: (b, inputs) =>
       buildAttention(b, inputs, {
         score,
         scale,
         causal,
+        blind: blind === "mean" ? "counting" : undefined,
         dropout,
         heads: 1,
         kernelInitializer,

@@ -1,5 +1,5 @@
 import { ShapeError } from "../core/errors.ts";
-import { checkOptions, flag, integer, real } from "../core/options.ts";
+import { checkOptions, flag, integer, oneOf, real } from "../core/options.ts";
 import { buildAttention } from "./attend.ts";
 import { type CallableLayer, callable } from "./callable.ts";
 import { type Initializer, initializerConfig } from "./initializers.ts";
@@ -17,6 +17,8 @@ export interface MultiHeadAttentionOptions {
   useBias?: boolean;
   /** Query i sees the steps 0..i only. Default false. */
   causal?: boolean;
+  /** What a query gets that sees no value, as it is masked or all values are. "mean": of all values, masked ones too, as in Keras. Default "zeros". */
+  blind?: "zeros" | "mean";
   /** Part of the weights that training leaves out. Default 0. */
   dropout?: number;
   /** Of all four kernels. Default "glorotUniform". */
@@ -53,6 +55,7 @@ export function multiHeadAttention(heads: number, options: MultiHeadAttentionOpt
     "units",
     "useBias",
     "causal",
+    "blind",
     "dropout",
     "kernelInitializer",
     "biasInitializer",
@@ -62,6 +65,7 @@ export function multiHeadAttention(heads: number, options: MultiHeadAttentionOpt
   const [keyUnits, valueUnits, units] = [count("keyUnits"), count("valueUnits"), count("units")];
   const useBias = flag(where, "useBias", options.useBias ?? true);
   const causal = flag(where, "causal", options.causal ?? false);
+  const blind = oneOf(where, "blind", options.blind ?? "zeros", ["zeros", "mean"]);
   const dropout = real(where, "dropout", options.dropout ?? 0, "[0, 1)");
   const kernelInitializer = initializerConfig(where, options.kernelInitializer ?? "glorotUniform");
   const biasInitializer = initializerConfig(where, options.biasInitializer ?? "zeros");
@@ -69,7 +73,7 @@ export function multiHeadAttention(heads: number, options: MultiHeadAttentionOpt
     type: "multiHeadAttention",
     name: checkName(where, options.name),
     arity: [1, 3],
-    config: { heads, keyUnits, valueUnits, units, useBias, causal, dropout, kernelInitializer, biasInitializer },
+    config: { heads, keyUnits, valueUnits, units, useBias, causal, blind, dropout, kernelInitializer, biasInitializer },
     build(b, inputs) {
       const { features } = inputs[0];
       if (keyUnits === null && features % heads)
@@ -79,6 +83,7 @@ export function multiHeadAttention(heads: number, options: MultiHeadAttentionOpt
         score: "dot",
         scale: "sqrt",
         causal,
+        blind: blind === "mean" ? "all" : undefined,
         dropout,
         heads,
         kernelInitializer,

@@ -6,6 +6,8 @@ import { additive, attend, dotProduct } from "../reference/attention.ts";
 
 const ADDITIVE = 1;
 const CAUSAL = 2;
+const BLIND = 4;
+const MASKED = 8;
 
 interface Sizes {
   B: number;
@@ -127,6 +129,7 @@ class Attention {
         (i, j) =>
           !(flags & CAUSAL && j > i) && (queryMask?.[i * B + b] ?? 1) === 1 && (keyMask?.[j * B + b] ?? 1) === 1,
         (i, j) => keep[(item * Tq + i) * pad8(Tk) + j],
+        (i) => (flags & ((queryMask?.[i * B + b] ?? 1) === 1 ? BLIND : MASKED)) !== 0,
       );
       outputs.forEach((row, i) => {
         y.set(row, (i * B * heads + item) * Dv);
@@ -165,9 +168,17 @@ const FORMS: [string, number][] = [
   ["additive, causal", ADDITIVE | CAUSAL],
 ];
 
+/** Those in which queries that see nothing see all. */
+const BLIND_FORMS: [string, number][] = [
+  ["dot product, blind", BLIND],
+  ["dot product, causal, blind and masked", CAUSAL | BLIND | MASKED],
+  ["additive, blind and masked", ADDITIVE | BLIND | MASKED],
+  ["additive, causal, blind", ADDITIVE | CAUSAL | BLIND],
+];
+
 function* problems(): Generator<[string, Problem]> {
   for (const sizes of SIZES)
-    for (const [form, flags] of FORMS)
+    for (const [form, flags] of [...FORMS, ...BLIND_FORMS])
       for (const [how, extra] of [
         ["plain", {}],
         ["masks", masks(sizes)],

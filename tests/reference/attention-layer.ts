@@ -43,9 +43,11 @@ export function attentionLayer(
       : dotProduct(scale?.[0] ?? (config.scale === "none" ? 1 : 1 / Math.sqrt(D)));
   const counts = (i: number, j: number) =>
     !(config.causal && j > i) && (query.mask?.[i] ?? 1) === 1 && (value.mask?.[j] ?? 1) === 1;
+  // In one head masked queries give zeros whatever others do.
+  const blind = (i: number) => config.blind === "mean" && (config.heads !== undefined || (query.mask?.[i] ?? 1) === 1);
   const outputs = Array.from(
     { length: heads },
-    (_, h) => attend(columns(q, h), columns(k, h), columns(v, h), score, counts).outputs,
+    (_, h) => attend(columns(q, h), columns(k, h), columns(v, h), score, counts, undefined, blind).outputs,
   );
   const means = q.map((_row, i) => outputs.flatMap((head) => head[i]));
   return map(means, weight("outputKernel"), weight("outputBias")) as number[][];

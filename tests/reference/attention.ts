@@ -20,6 +20,7 @@ export const additive =
  *
  * @param counts whether key j counts for query i
  * @param keep   what dropout multiplies a weight by
+ * @param blind  whether query i sees all keys alike where none counts for it
  */
 export function attend(
   queries: Rows,
@@ -28,6 +29,7 @@ export function attend(
   score: Score,
   counts: (i: number, j: number) => boolean = () => true,
   keep: (i: number, j: number) => number = () => 1,
+  blind: (i: number) => boolean = () => false,
 ): { outputs: number[][]; weights: number[][] } {
   const width = values[0]?.length ?? 0;
   const weights = queries.map((query, i) => {
@@ -38,7 +40,7 @@ export function attend(
       seen.forEach((j, at) => {
         row[j] = p[at];
       });
-    }
+    } else if (blind(i)) row.fill(1 / keys.length);
     return row;
   });
   const outputs = weights.map((row, i) =>

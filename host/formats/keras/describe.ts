@@ -217,6 +217,8 @@ class Flows {
       if (comes && from.some((node) => turned[node]) && readsMasks(type, config))
         refuse("leaves a mask as it is where goBackwards turns the steps round", 'put remask("reversed") before it');
       if (comes && this.seesNoMask(i)) refuse("does not see masks here", 'put remask("none") before it');
+      if (comes && type === "multiHeadAttention" && config.blind !== "mean")
+        refuse("has no zeros for queries that see nothing", 'make it with blind: "mean"');
       if (
         comes &&
         type === "bidirectional" &&

@@ -250,6 +250,8 @@ export class Reader {
     const mixed = this.dialect.merged === "any" && read.some(({ mask }) => mask === undefined);
     const added = piece.mask === "merges" && piece.layer!.type !== "concatenate";
     if (piece.mask === "ignores" || (added && mixed)) return read.map((flow) => this.remasked(flow, "none"));
+    if (piece.layer!.type === "multiHeadAttention" && read[2]?.mask !== undefined && read[2].mask !== read[1].mask)
+      throw new FormatError(`${where}: its keys have another mask than its values; gruvy goes by that of the values`);
     const reads = piece.states || piece.mask === "first" || piece.mask === "ends";
     if (reads && read.some(({ mask }) => mask === UNCLEAR))
       throw new FormatError(

@@ -62,6 +62,8 @@ const LAYERS: [string, CallableLayer, number[]][] = [
   ["additive, mapped, three inputs", attention({ score: "additive", units: 7 }), [3, 5, 4]],
   ["two heads", multiHeadAttention(2), [6, 6]],
   ["three heads, all sizes apart", multiHeadAttention(3, { keyUnits: 5, valueUnits: 2, units: 7 }), [3, 9, 4]],
+  ["dot, causal, blind queries", attention({ causal: true, blind: "mean" }), [5, 5]],
+  ["two heads, blind queries", multiHeadAttention(2, { blind: "mean" }), [6, 6]],
   ["two heads of eight, causal", multiHeadAttention(2, { keyUnits: 8, causal: true }), [3, 5]],
 ];
 
