@@ -8,14 +8,15 @@ import { bytes, clearFrom, lastVector } from "./simd";
  */
 
 /** How two values become one. The numbers are part of recorded programs. */
-export const enum Merge { add, subtract, multiply, maximum }
+export const enum Merge { add, subtract, multiply, maximum, minimum }
 
 // @ts-ignore: decorator
 @inline function value(how: i32, a: v128, b: v128): v128 {
   if (how == Merge.add) return f32x4.add(a, b);
   if (how == Merge.subtract) return f32x4.sub(a, b);
   if (how == Merge.multiply) return f32x4.mul(a, b);
-  return f32x4.max(a, b);
+  if (how == Merge.maximum) return f32x4.max(a, b);
+  return f32x4.min(a, b);
 }
 
 // @ts-ignore: decorator
@@ -30,7 +31,7 @@ export const enum Merge { add, subtract, multiply, maximum }
   if (how == Merge.subtract) return second ? f32x4.neg(dy) : dy;
   if (how == Merge.multiply) return f32x4.mul(dy, v128.load(second ? a : b));
   // Where they are equal, a has it.
-  const first = f32x4.ge(v128.load(a), v128.load(b));
+  const first = how == Merge.maximum ? f32x4.ge(v128.load(a), v128.load(b)) : f32x4.le(v128.load(a), v128.load(b));
   return second ? v128.andnot(dy, first) : v128.and(dy, first);
 }
 
@@ -64,6 +65,7 @@ export function merge(how: i32, y: usize, a: usize, b: usize, n: i32): void {
     case Merge.subtract: forward(Merge.subtract, y, a, b, n); break;
     case Merge.multiply: forward(Merge.multiply, y, a, b, n); break;
     case Merge.maximum: forward(Merge.maximum, y, a, b, n); break;
+    case Merge.minimum: forward(Merge.minimum, y, a, b, n); break;
   }
 }
 
@@ -73,7 +75,7 @@ export function merge(how: i32, y: usize, a: usize, b: usize, n: i32): void {
  * @param da, db f32[n] or 0: not wanted. da may be dy; where both are the same
  *   address, as for a ∘ a, b's part is written first and a's must accumulate
  * @param dy   f32[n]
- * @param a, b f32[n], read by multiply and maximum
+ * @param a, b f32[n], read by multiply, maximum and minimum
  * @param accumulateA, accumulateB 1: += instead; 0: not read
  */
 export function mergeBackward(
@@ -84,6 +86,7 @@ export function mergeBackward(
     case Merge.subtract: backward(Merge.subtract, da, db, dy, a, b, n, accumulateA, accumulateB); break;
     case Merge.multiply: backward(Merge.multiply, da, db, dy, a, b, n, accumulateA, accumulateB); break;
     case Merge.maximum: backward(Merge.maximum, da, db, dy, a, b, n, accumulateA, accumulateB); break;
+    case Merge.minimum: backward(Merge.minimum, da, db, dy, a, b, n, accumulateA, accumulateB); break;
   }
 }
 

@@ -47,7 +47,7 @@ export type { Layer } from "./layers/layer.ts";
 export { type LayerNormOptions, layerNorm } from "./layers/layer-norm.ts";
 export { type LightGruOptions, lightGru, type MinGruOptions, mgu, minGru } from "./layers/light-gru.ts";
 export { masking } from "./layers/masking.ts";
-export { add, average, type MergeOptions, maximum, multiply, subtract } from "./layers/merge.ts";
+export { add, average, type MergeOptions, maximum, minimum, multiply, subtract } from "./layers/merge.ts";
 export { type MultiHeadAttentionOptions, multiHeadAttention } from "./layers/multi-head-attention.ts";
 export { type Pooling1dOptions, pooling1d } from "./layers/pooling1d.ts";
 export { remask } from "./layers/remask.ts";

@@ -14,7 +14,7 @@ import type { Layer } from "./layer.ts";
 import { layerNorm } from "./layer-norm.ts";
 import { lightGru, mgu, minGru } from "./light-gru.ts";
 import { masking } from "./masking.ts";
-import { add, average, maximum, multiply, subtract } from "./merge.ts";
+import { add, average, maximum, minimum, multiply, subtract } from "./merge.ts";
 import { multiHeadAttention } from "./multi-head-attention.ts";
 
 import { pooling1d } from "./pooling1d.ts";
@@ -59,6 +59,7 @@ const layers: Readonly<Record<string, (config: Config) => Layer>> = {
   multiply: (c) => multiply(without(c)),
   average: (c) => average(without(c)),
   maximum: (c) => maximum(without(c)),
+  minimum: (c) => minimum(without(c)),
   timeDistributed: ({ layer, ...c }) => timeDistributed(inner(layer), without(c)),
   repeat: (c) => repeat(c.n as number, without(c, "n")),
   reshape: (c) => reshape(c.shape as number[], without(c, "shape")),

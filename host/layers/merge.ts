@@ -5,7 +5,7 @@ import { type Builder, type Mask, type Port, type Run, stepsOf, type Value } fro
 import { checkName } from "./name.ts";
 
 /** Numbers of `Merge` in assembly/merge.ts. */
-const MERGE = { add: 0, subtract: 1, multiply: 2, maximum: 3, average: 0 } as const;
+const MERGE = { add: 0, subtract: 1, multiply: 2, maximum: 3, minimum: 4, average: 0 } as const;
 
 export interface MergeOptions {
   name?: string;
@@ -52,6 +52,11 @@ export function maximum(options: MergeOptions = {}): CallableLayer {
   return elementwise("maximum", options);
 }
 
+/** The smallest of several inputs of one shape, element by element. @example minimum()([a, b]) */
+export function minimum(options: MergeOptions = {}): CallableLayer {
+  return elementwise("minimum", options);
+}
+
 function elementwise(type: keyof typeof MERGE, options: MergeOptions): CallableLayer {
   const where = `${type}()`;
   checkOptions(where, options, ["name"]);
@@ -69,7 +74,7 @@ function elementwise(type: keyof typeof MERGE, options: MergeOptions): CallableL
           `layer "${b.name}": expected inputs of one shape, got ${output.features} and ${inputs[differs].features} features`,
         );
       // Sums do not need what they were made of.
-      const partials = how === MERGE.multiply || how === MERGE.maximum;
+      const partials = how !== MERGE.add && how !== MERGE.subtract;
       return {
         output,
         forward(run, values) {

@@ -4,7 +4,7 @@ import { close, pad8, sameBits, TestCore, uniform } from "../kit/core.ts";
 import { mergeRows } from "../reference/merge.ts";
 
 /** In the order of `Merge` in assembly/merge.ts. */
-const HOW = ["add", "subtract", "multiply", "maximum"];
+const HOW = ["add", "subtract", "multiply", "maximum", "minimum"];
 
 test("two values become one, and their gradients are those of the double-precision twin", () => {
   const core = new TestCore();
@@ -42,10 +42,16 @@ test("two values become one, and their gradients are those of the double-precisi
   core.checkCanaries();
 });
 
-test("the gradient of a value merged with itself has both parts; of equals the first is the maximum", () => {
+test("the gradient of a value merged with itself has both parts; of equals the first is the extreme", () => {
   const core = new TestCore();
   const [a, dy] = [uniform(8, 1), uniform(8, 2)];
-  const expected = [(g: number) => 2 * g, () => 0, (g: number, v: number) => 2 * g * v, (g: number) => g];
+  const expected = [
+    (g: number) => 2 * g,
+    () => 0,
+    (g: number, v: number) => 2 * g * v,
+    (g: number) => g,
+    (g: number) => g,
+  ];
   for (const [how, type] of HOW.entries()) {
     const [at, da] = [core.put(a), core.put(a.map(() => Number.NaN))];
     core.k.mergeBackward(how, da, da, core.put(dy), at, at, 8, 1, 0);

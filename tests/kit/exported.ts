@@ -1,6 +1,7 @@
 import {
   activation,
   add,
+  affine,
   average,
   bidirectional,
   concatenate,
@@ -8,6 +9,7 @@ import {
   dense,
   dropout,
   embedding,
+  flatten,
   graph,
   gru,
   input,
@@ -15,13 +17,16 @@ import {
   layerNorm,
   type Model,
   maximum,
+  minimum,
   multiply,
   pooling1d,
+  reshape,
   reverse,
   type SequentialOptions,
   sequential,
   subtract,
   type Tensor,
+  transpose,
 } from "../../host/index.ts";
 import { randomTensor } from "./models.ts";
 
@@ -100,6 +105,16 @@ export const EXPORTED: readonly Exported[] = [
     name: "conv1d of 2, same, dilation",
     layers: () => [conv1d(4, 2, { padding: "same", dilation: 2 }), conv1d(4, 1, { useBias: false }), gru(4, last)],
     options: shape,
+  },
+  {
+    name: "affine",
+    layers: () => [
+      gru(4, sequences),
+      affine({ scaleInitializer: "randomNormal", shiftInitializer: "randomNormal" }),
+      gru(2),
+    ],
+    options: shape,
+    streams: true,
   },
   ...(["max", "mean"] as const).flatMap((kind): Exported[] => [
     {
@@ -197,6 +212,25 @@ export const REWRITTEN: readonly Exported[] = (
   options: shape,
 }));
 
+/** Those that other programs run, and that do not come back. */
+export const ONE_WAY: readonly Exported[] = [
+  {
+    name: "flat",
+    layers: () => [gru(4, sequences), flatten(), dense(2)],
+    options: { ...shape, inputShape: [5, 3] },
+  },
+  {
+    name: "time and features exchanged",
+    layers: () => [gru(4, sequences), transpose(), dense(3), transpose(), gru(2)],
+    options: { ...shape, inputShape: [5, 3] },
+  },
+  {
+    name: "steps taken apart",
+    layers: () => [reshape([-1, 1]), gru(2, sequences)],
+    options: shape,
+  },
+];
+
 export function make({ layers, options }: Exported): Promise<Model> {
   return sequential(layers(), options);
 }
@@ -228,7 +262,13 @@ export const EXPORTED_GRAPHS: readonly ExportedGraph[] = [
     make() {
       const [a, b] = [input([null, 3], { name: "a" }), input([null, 3], { name: "b" })];
       const [p, q] = [gru(4, sequences)(a), gru(4, sequences)(b)];
-      const parts = [multiply()([p, q]), subtract()([p, q]), maximum()([p, q]), average()([p, q, p])];
+      const parts = [
+        multiply()([p, q]),
+        subtract()([p, q]),
+        maximum()([p, q]),
+        minimum()([p, q]),
+        average()([p, q, p]),
+      ];
       return made(graph({ inputs: [a, b], outputs: dense(3)(concatenate()(parts)), seed: 2 }));
     },
     inputs: { a: series(1), b: series(2) },

@@ -18,6 +18,7 @@ import {
   layerNorm,
   type Model,
   masking,
+  minimum,
   multiHeadAttention,
   multiply,
   pooling1d,
@@ -169,7 +170,7 @@ export const KERAS_MODELS: readonly KerasModel[] = [
       const shared = gru(4, { ...before, name: "shared" });
       return graph({
         inputs: [a, b],
-        outputs: [multiply()([shared(a), shared(b)]), average()([shared(a), shared(b)])],
+        outputs: [multiply, average, minimum].map((merge) => merge()([shared(a), shared(b)])),
       });
     },
     x,

@@ -48,7 +48,7 @@ export function runGraph(
       finals.push([]);
     } else if (type === "concatenate")
       merged((samples) => samples[0].rows.map((_, t) => samples.flatMap(({ rows }) => rows[t])));
-    else if (["add", "average", "subtract", "multiply", "maximum"].includes(type))
+    else if (["add", "average", "subtract", "multiply", "maximum", "minimum"].includes(type))
       merged((samples) =>
         samples[0].rows.map((_, t) =>
           mergeRows(

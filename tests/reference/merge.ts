@@ -10,5 +10,6 @@ export function mergeRows(type: string, rows: readonly Vector[]): Vector {
   if (type === "subtract") return fold((a, b) => a - b);
   if (type === "multiply") return fold((a, b) => a * b);
   if (type === "maximum") return fold(Math.max);
+  if (type === "minimum") return fold(Math.min);
   throw new Error(`no reference for ${type}`);
 }

@@ -1,6 +1,7 @@
 import { FormatError } from "../../core/errors.ts";
 import type { GraphConfig, NodeRef } from "../../stacks/graph.ts";
 import type { Architecture, Model } from "../../stacks/model.ts";
+import { TFJS } from "./config.ts";
 import { type Target, WRITERS, type WrittenLayer } from "./write.ts";
 
 const WHERE = "exportModel()";
@@ -78,6 +79,8 @@ function shapes({ network }: Model<unknown>, flows: Flows, graph: GraphConfig): 
   });
   return (history) => known.get(String(history))!;
 }
+
+const MERGES = ["add", "subtract", "multiply", "average", "maximum", "minimum", "concatenate"];
 
 /** Layers that attend: on one input in gruvy, which is two in Keras. */
 function twoSided(type: string): boolean {
@@ -193,14 +196,15 @@ class Flows {
   /** Masks that come from the model itself must mean the same in Keras; those of a caller it has not. */
   private checkMasks(): void {
     const { nodes } = this.graph;
-    const masked: boolean[] = [];
+    // Which mask comes out of a node: the number of the node where it began.
+    const masks: (number | undefined)[] = [];
     // Turned round by goBackwards, which in Keras leaves the mask as it is.
     const turned: boolean[] = [];
     const nodeOf = (ref: NodeRef) => (typeof ref === "number" ? ref : -1);
     nodes.forEach(({ inputs }, i) => {
       const { type, name, config } = this.layer(i);
       const from = inputs.map(nodeOf).filter((node) => node >= 0);
-      const comes = from.some((node) => masked[node]);
+      const comes = from.some((node) => masks[node] !== undefined);
       const refuse = (why: string, instead: string) => {
         throw new FormatError(`${WHERE}: layer "${name}" (${type}): ${this.target.program} ${why}; ${instead}`);
       };
@@ -210,7 +214,7 @@ class Flows {
         const readers = nodes.flatMap((node, j) => (node.inputs.some((ref) => nodeOf(ref) === i) ? [j] : []));
         if (!back && comes && !readers.every((j) => this.seesNoMask(j)))
           refuse("drops masks only before convolutions and poolings", "leave it out");
-        masked[i] = comes && back;
+        masks[i] = comes && back ? i : undefined;
         turned[i] = false;
         return;
       }
@@ -226,9 +230,17 @@ class Flows {
         (config.zeroOutputForMask === false) === this.target.bidirectionalZeroes
       )
         refuse(`has ${this.target.bidirectionalZeroes ? "zeros" : "no zeros"} at masked steps`, "leave the mask out");
+      const own = new Set(inputs.map((ref) => masks[nodeOf(ref)]));
+      // Keras 2 and 3 differ here, and both read what is written for either.
+      if (own.size > 1 && MERGES.includes(type) && this.target.program !== TFJS.program)
+        refuse("merges different masks in another way", "give all that it merges one mask");
       const starts = type === "masking" || (type === "embedding" && config.maskZero === true);
-      masked[i] = starts || (comes && !endsMasks(type, config));
-      turned[i] = masked[i] && ((type === "gru" && config.goBackwards === true) || from.some((node) => turned[node]));
+      const merged = own.size > 1 && !twoSided(type);
+      const goes = comes && !endsMasks(type, config);
+      masks[i] = starts || (goes && merged) ? i : goes ? masks[nodeOf(inputs[0])] : undefined;
+      turned[i] =
+        masks[i] !== undefined &&
+        ((type === "gru" && config.goBackwards === true) || from.some((node) => turned[node]));
     });
   }
 

@@ -8,7 +8,7 @@ import { dropout } from "../../layers/dropout.ts";
 import { embedding } from "../../layers/embedding.ts";
 import type { Layer } from "../../layers/layer.ts";
 import { masking } from "../../layers/masking.ts";
-import { add, average, maximum, multiply, subtract } from "../../layers/merge.ts";
+import { add, average, maximum, minimum, multiply, subtract } from "../../layers/merge.ts";
 import { repeat } from "../../layers/repeat.ts";
 import { convertAttention, convertMultiHead } from "./attention.ts";
 import { ACTIVATION_LAYERS, type Config, readActivation, readInitializer } from "./config.ts";
@@ -202,6 +202,7 @@ export const LAYERS: Readonly<Record<string, Converter>> = {
   Multiply: merge(multiply),
   Average: merge(average),
   Maximum: merge(maximum),
+  Minimum: merge(minimum),
   ...Object.fromEntries(
     Object.entries(ACTIVATION_LAYERS).map(([className, make]): [string, Converter] => [
       className,

@@ -265,6 +265,7 @@ export const WRITERS: Readonly<Record<string, Writer>> = {
   multiply: () => plain("Multiply", {}),
   average: () => plain("Average", {}),
   maximum: () => plain("Maximum", {}),
+  minimum: () => plain("Minimum", {}),
   masking: ({ config: c }) => plain("Masking", { mask_value: c.maskValue }),
   dropout: ({ config: c }) => plain("Dropout", { rate: c.rate }),
   activation(source) {

@@ -1,5 +1,6 @@
 import type { Tensor } from "../../core/tensor.ts";
 import type { Json } from "../../layers/layer.ts";
+import { toAffine } from "../batch-norm.ts";
 import { transpose } from "../gates.ts";
 import { describe, type Graph } from "./graph.ts";
 import { gru } from "./gru.ts";
@@ -130,40 +131,42 @@ function perFeature(
   return { data: rows, at, values: (n) => (wide < 0 ? new Float32Array(n).fill(data[0]) : data) };
 }
 
+/** What a layer multiplies by and adds, of those that can take up an affine map after them. */
+const FACTORS: Readonly<Record<string, readonly [factor: string, summand: string]>> = {
+  dense: ["kernel", "bias"],
+  conv1d: ["kernel", "bias"],
+  layerNorm: ["gamma", "beta"],
+  affine: ["scale", "shift"],
+};
+
 /** y = scale · x + shift, a number a feature: into the layer before, or a layer of its own. */
 export function affine(graph: Graph, data: Data, size: number, scale?: Float32Array, shift?: Float32Array): Data {
-  const before = open(graph, data, "dense", "conv1d", "layerNorm");
+  const ones = { shape: [size], data: new Float32Array(size).fill(1) };
+  const before = open(graph, data, ...Object.keys(FACTORS));
   if (before && isLinear(before.config) && data.features.length === 1) {
-    const { weights, config } = before;
-    const norm = before.type === "layerNorm";
-    const [factor, summand] = norm ? ["gamma", "beta"] : ["kernel", "bias"];
-    if (scale) {
-      const ones = { shape: [size], data: new Float32Array(size).fill(1) };
-      for (const name of norm ? ["gamma", "beta"] : ["kernel", "bias"]) {
+    const { type, weights, config } = before;
+    const [factor, summand] = FACTORS[type];
+    if (scale)
+      for (const name of [factor, summand]) {
         const old = weights[name] ?? (name === "gamma" ? ones : undefined);
         // The last axis of a kernel is the features.
         if (old) weights[name] = { shape: old.shape, data: old.data.map((w, i) => w * scale[i % size]) };
       }
-    }
     if (shift) {
       const old = weights[summand]?.data;
       weights[summand] = { shape: [size], data: old ? old.map((b, j) => b + shift[j]) : shift };
     }
-    if (norm) {
+    if (type === "layerNorm") {
       config.scale = weights[factor] !== undefined;
       config.center = weights[summand] !== undefined;
-    } else config.useBias = weights[summand] !== undefined;
+    } else if (type !== "affine") config.useBias = weights[summand] !== undefined;
     return data;
   }
-  const kernel = new Float32Array(size * size);
-  for (let j = 0; j < size; j++) kernel[j * size + j] = scale ? scale[j] : 1;
-  return graph.emit(
-    "dense",
-    { units: size, useBias: shift !== undefined },
-    [data],
-    { kernel: { shape: [size, size], data: kernel }, ...(shift && { bias: { shape: [size], data: shift } }) },
-    size,
-  );
+  const weights = {
+    scale: scale ? { shape: [size], data: scale } : ones,
+    shift: { shape: [size], data: shift ?? new Float32Array(size) },
+  };
+  return graph.emit("affine", {}, [data], weights, size);
 }
 
 interface Arithmetic {
@@ -353,17 +356,8 @@ function batchNormalization(graph: Graph): void {
   if (![shift, mean, variance].every(({ length }) => length === n))
     throw graph.damaged("operands of different lengths");
   const { data } = graph.rows(given, Math.min(1, given.axes.length - 1), n);
-  const factor = scale.map((s, j) => s / Math.sqrt(variance[j] + epsilon));
-  graph.set(
-    0,
-    affine(
-      graph,
-      data,
-      n,
-      factor,
-      shift.map((b, j) => b - mean[j] * factor[j]),
-    ),
-  );
+  const folded = toAffine({ mean, variance, gamma: scale, beta: shift, epsilon });
+  graph.set(0, affine(graph, data, n, folded.scale.data, folded.shift.data));
 }
 
 function moment(step: Moment["step"], next: Moment["step"]): Operator {
@@ -404,6 +398,7 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
   },
   Pow: arithmetic({ whole: (a, b) => a ** b }),
   Max: variadic("maximum", arithmetic({ whole: Math.max, layer: "maximum" })),
+  Min: variadic("minimum", arithmetic({ whole: Math.min, layer: "minimum" })),
   Sum: variadic("add", arithmetic({ whole: (a, b) => a + b, shift: (v) => v, layer: "add" })),
   Mean: variadic("average"),
   Equal: arithmetic({ whole: (a, b) => Number(a === b) }),

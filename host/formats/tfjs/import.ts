@@ -29,7 +29,13 @@ export function importTfjs({ bytes, place }: SourceFile): Promise<Model> {
       throw new FormatError(
         `${WHERE}: a model.json without the place of ${shown(path)}; pass its path or URL, or { "model.json": ..., ${shown(path)}: ... }`,
       );
-    return readSource(beside(place, path, WHERE), WHERE);
+    const at = beside(place, path, WHERE);
+    try {
+      return await readSource(at, WHERE);
+    } catch (error) {
+      if (error instanceof FormatError) throw error;
+      throw new FormatError(`${WHERE}: the file ${shown(path)}, which the model names, is not at ${shown(at)}`);
+    }
   });
 }
 

@@ -19,6 +19,7 @@ import {
   type Model,
   masking,
   maximum,
+  minimum,
   multiply,
   OptionError,
   quantize,
@@ -155,7 +156,7 @@ async function checkGradients(what: string, model: Model<unknown>, problem: Prob
 const many = { returnSequences: true } as const;
 
 test("gradients of a diamond: a value that several layers read, and its readers merged", async () => {
-  for (const [name, merge] of Object.entries({ add, average, multiply, maximum, subtract, concatenate })) {
+  for (const [name, merge] of Object.entries({ add, average, multiply, maximum, minimum, subtract, concatenate })) {
     const x = input([null, 3]);
     const root = gru(5, many)(x);
     const merged = (merge as typeof add)()([gru(7, many)(root), dense(7, { activation: "tanh" })(root)]);
@@ -165,7 +166,7 @@ test("gradients of a diamond: a value that several layers read, and its readers 
 });
 
 test("gradients of merges of more than two, of the same value twice, and of an input", async () => {
-  for (const [name, merge] of Object.entries({ add, average, multiply, maximum, concatenate })) {
+  for (const [name, merge] of Object.entries({ add, average, multiply, maximum, minimum, concatenate })) {
     const [a, b] = [input([17]), input([17])];
     const d = dense(17)(a);
     const merged = (merge as typeof add)()([d, b, dense(17)(b), d]);

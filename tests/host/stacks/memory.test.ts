@@ -29,6 +29,7 @@ import {
   meanSquaredError,
   mgu,
   minGru,
+  minimum,
   multiHeadAttention,
   multiply,
   pooling1d,
@@ -165,7 +166,7 @@ const LAYERS: Record<string, { layers: Layer[]; tokens?: boolean; steps?: boolea
   reshape: [{ layers: [reshape([3, 1])] }],
   transpose: [{ layers: [transpose()], steps: 4 }],
   ...Object.fromEntries(
-    [add, average, maximum, multiply, subtract, concatenate].map((make) => [
+    [add, average, maximum, minimum, multiply, subtract, concatenate].map((make) => [
       make().type,
       [true, false].map((steps) => ({ layers: [make()], steps, inputs: 2 })),
     ]),

@@ -1,7 +1,19 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { exportModel } from "../../../../host/formats/index.ts";
-import { FormatError, loadModel, type Tensor } from "../../../../host/index.ts";
+import {
+  add,
+  dense,
+  FormatError,
+  type GraphNode,
+  graph,
+  gru,
+  input,
+  loadModel,
+  masking,
+  multiHeadAttention,
+  type Tensor,
+} from "../../../../host/index.ts";
 import { KERAS_MODELS } from "../../../kit/keras-models.ts";
 import { refuses, sameTensor, sameTensors } from "../../../kit/models.ts";
 
@@ -30,5 +42,24 @@ for (const { name, formats, make, inputs } of KERAS_MODELS)
     }
     model.dispose();
   });
+
+test("masks that Keras would take in another way are refused, and what would do", async () => {
+  const x = input([5, 3], { name: "x" });
+  const masked = masking()(x);
+  const exported = async (outputs: GraphNode) => exportModel((await graph({ inputs: x, outputs })) as never, "keras");
+  const merged = (other: GraphNode) => gru(2)(add()([masked, other]));
+  await refuses(
+    () => exported(merged(x)),
+    FormatError,
+    /\(add\): Keras 3.* merges different masks in another way; give all/,
+  );
+  await exported(merged(dense(3)(masked)));
+  await refuses(
+    () => exported(multiHeadAttention(1)(masked)),
+    FormatError,
+    /no zeros for queries .*; make it with blind: "mean"/,
+  );
+  await exported(multiHeadAttention(1, { blind: "mean" })(masked));
+});
 
 test.run();

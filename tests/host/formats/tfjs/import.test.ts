@@ -129,6 +129,12 @@ test("what is no layers model, or damaged, is refused and says why", async () =>
     writeFileSync(join(folder, "escape.json"), JSON.stringify(json((j) => (j.weightsManifest[0].paths = [path]))));
     await refuses(() => loadModel(join(folder, "escape.json")), FormatError, /is not beside the model/, path);
   }
+  writeFileSync(join(folder, "alone.json"), JSON.stringify(json((j) => (j.weightsManifest[0].paths = ["gone.bin"]))));
+  await refuses(
+    () => loadModel(join(folder, "alone.json")),
+    FormatError,
+    /the file "gone.bin", which the model names, is not/,
+  );
   await refuses(
     () => loadModel(files["model.json"]),
     FormatError,
