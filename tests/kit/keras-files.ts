@@ -14,6 +14,7 @@ export function h5(
   weights: Readonly<Record<string, readonly Tensor[]>>,
   version?: string,
   config: unknown = { layers },
+  className = "Sequential",
 ): Uint8Array {
   const groups: Record<string, TreeNode> = {};
   for (const [name, tensors] of Object.entries(weights))
@@ -24,7 +25,7 @@ export function h5(
   return writeHdf5({
     attributes: {
       ...(version && { keras_version: version }),
-      model_config: JSON.stringify({ class_name: "Sequential", config }),
+      model_config: JSON.stringify({ class_name: className, config }),
     },
     members: { model_weights: { attributes: { layer_names: Object.keys(weights) }, members: groups } },
   });
@@ -35,3 +36,27 @@ export const layer = (className: string, config: object = {}, name = "layer"): L
   class_name: className,
   config: { name, ...config },
 });
+
+/** A layer of a functional model, and what it reads. */
+export interface Called {
+  readonly class: string;
+  readonly name: string;
+  readonly config?: object;
+  readonly from: readonly string[];
+}
+
+/** An .h5 of a functional model: its input is "x", five steps of three features, its output the last layer. */
+export function functional(
+  layers: readonly Called[],
+  weights: Readonly<Record<string, readonly Tensor[]>>,
+  version: string,
+): Uint8Array {
+  const input = { class_name: "InputLayer", name: "x", config: { batch_input_shape: [null, 5, 3] }, inbound_nodes: [] };
+  const called = layers.map(({ class: className, name, config, from }) => ({
+    ...layer(className, config, name),
+    name,
+    inbound_nodes: [from.map((one) => [one, 0, 0, {}])],
+  }));
+  const ends = { input_layers: [["x", 0, 0]], output_layers: [[layers.at(-1)!.name, 0, 0]] };
+  return h5([], weights, version, { name: "model", layers: [input, ...called], ...ends }, "Functional");
+}

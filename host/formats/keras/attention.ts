@@ -3,7 +3,7 @@ import { shown } from "../../core/options.ts";
 import { attention } from "../../layers/attention.ts";
 import { multiHeadAttention } from "../../layers/multi-head-attention.ts";
 import { readInitializer } from "./config.ts";
-import { type Converter, flag, given, rate, single } from "./piece.ts";
+import { type Converter, flag, given, rate, single, size } from "./piece.ts";
 
 /** Keras's layers that attend. */
 
@@ -25,6 +25,7 @@ export const convertAttention: Converter = (c, { className, name, where }) => {
     ),
     within: [""],
     mask: "first",
+    shape: (query, value) => query && [query[0], value?.at(-1) ?? null],
     // A learned factor has no axes in Keras.
     params: (stored) =>
       Object.fromEntries(stored.slice(0, 1).map((t) => ["scale", t.shape.length ? t : { shape: [1], data: t.data }])),
@@ -59,6 +60,7 @@ export const convertMultiHead: Converter = (c, { name, where, dialect }) => {
     ),
     within: parts.map((part) => `${part}_dense`),
     mask: dialect.attentionSeesMasks ? "first" : "ignores",
+    shape: (query) => query && [query[0], size(single(c.output_shape)) ?? query.at(-1) ?? null],
     // Keras has an axis of heads and one of columns, where we have one of both.
     params: (stored) =>
       Object.fromEntries(

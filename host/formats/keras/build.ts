@@ -6,7 +6,8 @@ import type { GraphConfig, NodeRef } from "../../stacks/graph.ts";
 import type { Model } from "../../stacks/model.ts";
 import { build } from "../gruvy.ts";
 import type { KerasModel } from "./config.ts";
-import { type Call, type Flow, Reader, type Step } from "./topology.ts";
+import type { Call, Flow, Step } from "./flows.ts";
+import { Reader } from "./topology.ts";
 
 const WHERE = "loadModel()";
 
@@ -14,10 +15,10 @@ const WHERE = "loadModel()";
 export async function buildModel(keras: KerasModel): Promise<Model> {
   const reader = new Reader(keras.dialect);
   const { inputs, outputs } = reader.model(keras.className, keras.config);
-  const weights = new Weights([...reader.steps.values()]);
-  await weights.read(keras);
-  const { calls } = reader;
+  const { calls } = reader.flows;
   const used = new Set(calls.map(({ step }) => step));
+  const weights = new Weights([...used]);
+  await weights.read(keras);
   const layers = [...used].map(({ name, piece: { layer } }) => ({ type: layer!.type, name, config: layer!.config }));
   if (layers.length === 0) throw new FormatError(`${WHERE}: a model without layers`);
   const described = inputs.map(({ name, shape, tokens }, i) => ({

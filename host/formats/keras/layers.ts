@@ -13,7 +13,7 @@ import { repeat } from "../../layers/repeat.ts";
 import { convertAttention, convertMultiHead } from "./attention.ts";
 import { ACTIVATION_LAYERS, type Config, readActivation, readInitializer } from "./config.ts";
 import { convertBatchNorm, convertLayerNorm, convertNormalization, convertRescaling } from "./normalize.ts";
-import { type Converter, flag, given, inOrder, none, type Piece, type Site } from "./piece.ts";
+import { type Converter, flag, given, inOrder, none, type Piece, type Site, size, withFeatures } from "./piece.ts";
 import { convertBidirectional, convertGru, convertRnn } from "./recurrent.ts";
 import { convertFlatten, convertPermute, convertReshape } from "./reshape.ts";
 import { convertConv1d, convertSeparable, globalPooling, pooling } from "./windows.ts";
@@ -40,6 +40,7 @@ const convertDense: Converter = (c, { name, where, dialect }) => ({
     }),
   ),
   within: [""],
+  shape: withFeatures(size(c.units ?? c.output_dim)),
   params: inOrder("kernel", "bias"),
 });
 
@@ -59,10 +60,7 @@ function convertInner(c: Config, site: Site, classes: readonly string[]): Piece 
 }
 
 /** The same layer at every step, which those of gruvy are by themselves. */
-const convertTimeDistributed: Converter = (c, site) => ({
-  ...convertInner(c, { ...site, rank: 2 }, STEPWISE),
-  rank: undefined,
-});
+const convertTimeDistributed: Converter = (c, site) => convertInner(c, { ...site, rank: 2 }, STEPWISE);
 
 /** A layer that was trained with some of its weights held at zero, which they are in the file. */
 const convertPruned: Converter = (c, site) => {
@@ -135,7 +133,7 @@ export const LAYERS: Readonly<Record<string, Converter>> = {
   TimeDistributed: convertTimeDistributed,
   PruneLowMagnitude: convertPruned,
   Bidirectional: convertBidirectional,
-  Embedding: (c, { name, rank }) => ({
+  Embedding: (c, { name }) => ({
     layer: embedding(
       c.input_dim as number,
       c.output_dim as number,
@@ -147,7 +145,7 @@ export const LAYERS: Readonly<Record<string, Converter>> = {
     ),
     within: [""],
     mask: c.mask_zero === true ? "starts" : undefined,
-    rank: rank && rank + 1,
+    shape: (input) => input && [...input, size(c.output_dim)],
     params: inOrder("embeddings"),
   }),
   LayerNormalization: convertLayerNorm,
@@ -187,14 +185,25 @@ export const LAYERS: Readonly<Record<string, Converter>> = {
   Attention: convertAttention,
   AdditiveAttention: convertAttention,
   MultiHeadAttention: convertMultiHead,
-  RepeatVector: (c, { name }) => ({ layer: repeat(c.n as number, { name }), within: [], rank: 3, params: none }),
+  RepeatVector: (c, { name }) => ({
+    layer: repeat(c.n as number, { name }),
+    within: [],
+    shape: (input) => [size(c.n), input?.at(-1) ?? null],
+    params: none,
+  }),
   Concatenate(c, { name, where, rank }) {
     // Keras counts the batch, and from either end; gruvy's axis 1 is that of the features too, where there is no time.
     const axis = c.axis ?? -1;
     const time = axis === 1 || (axis === -2 && rank === 3);
     if (!time && axis !== -1 && axis !== 2)
       throw new FormatError(`${where}: axis ${shown(axis)}; gruvy has -1 (features) and 1 (time)`);
-    return { layer: concatenate({ name, axis: time ? 1 : -1 }), within: [], mask: "merges", params: none };
+    const shape: Piece["shape"] = (...inputs) => {
+      const [first] = inputs;
+      if (!first || time) return first && [null, ...first.slice(1)];
+      const widths = inputs.map((input) => input?.at(-1) ?? Number.NaN);
+      return [...first.slice(0, -1), size(widths.reduce((sum, width) => sum + width, 0))];
+    };
+    return { layer: concatenate({ name, axis: time ? 1 : -1 }), within: [], mask: "merges", shape, params: none };
   },
   Merge: convertMerge,
   Add: merge(add),

@@ -4,6 +4,9 @@ import type { Tensor } from "../../core/tensor.ts";
 import type { Layer } from "../../layers/layer.ts";
 import type { Config, Dialect } from "./config.ts";
 
+/** A sample as Keras has it, [time, features] or [features]; null for any size, undefined where nothing is known. */
+export type Shape = readonly (number | null)[] | undefined;
+
 /** A layer of Keras in gruvy's terms. */
 export interface Piece {
   /** Absent where it passes its input on as it is. */
@@ -17,8 +20,8 @@ export interface Piece {
    * is that of the first input; of several inputs it is merged.
    */
   readonly mask?: "starts" | "ends" | "ignores" | "turns" | "first" | "merges";
-  /** Axes of its output, the batch among them, where they are not those of its input. */
-  readonly rank?: number;
+  /** What it gives, from what it reads, where that is not the same. */
+  readonly shape?: (...inputs: readonly Shape[]) => Shape;
   /** Final states of a recurrent layer, its further results. */
   readonly states?: number;
   /** Parameters by their own names, from the weights in Keras's order. */
@@ -65,6 +68,16 @@ export function rate(value: unknown): unknown {
 export function single(value: unknown, otherwise?: number): unknown {
   const own = Array.isArray(value) && value.length === 1 ? value[0] : value;
   return own ?? otherwise;
+}
+
+/** A size that an option says, if it is one. */
+export function size(value: unknown): number | null {
+  return Number.isSafeInteger(value) && (value as number) > 0 ? (value as number) : null;
+}
+
+/** The same steps with other features. */
+export function withFeatures(features: number | null): Piece["shape"] {
+  return (input) => input && [...input.slice(0, -1), features];
 }
 
 export function channelsLast(c: Config, where: string): void {

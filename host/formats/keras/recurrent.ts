@@ -5,7 +5,7 @@ import { bidirectional } from "../../layers/bidirectional.ts";
 import { gru } from "../../layers/gru.ts";
 import { fromCudnnGru, fromKeras1Gru } from "../gates.ts";
 import { type Config, readActivation, readInitializer } from "./config.ts";
-import { type Converter, flag, given, inOrder, type Piece, rate, type Site } from "./piece.ts";
+import { type Converter, flag, given, inOrder, type Piece, rate, type Site, size } from "./piece.ts";
 
 /** Recurrent layers of Keras, of all its versions. */
 
@@ -41,9 +41,13 @@ export function convertGru(c: Config, { name, where, dialect, className }: Site)
     within: ["cell"],
     mask: flag(c, "return_sequences", false) !== true ? "ends" : c.go_backwards === true ? "turns" : undefined,
     states: 1,
-    rank: flag(c, "return_sequences", false) === true ? 3 : 2,
+    shape: outputShape(flag(c, "return_sequences", false) === true, size(c.units ?? c.output_dim)),
     params: gruParams,
   };
+}
+
+function outputShape(sequences: boolean, units: number | null): Piece["shape"] {
+  return (input) => (sequences ? [input?.[0] ?? null, units] : [units]);
 }
 
 /** [kernel, recurrent kernel, bias?], in any of the forms that Keras has had. */
@@ -103,7 +107,11 @@ export const convertBidirectional: Converter = (c, site) => {
       ...(!site.dialect.bidirectionalZeroes && { zeroOutputForMask: forward.config.zero_output_for_mask === true }),
     }),
     mask: forward.mask,
-    rank: forward.rank,
+    shape: (input) => {
+      const one = forward.shape!(input);
+      const units = one!.at(-1);
+      return [...one!.slice(0, -1), typeof units === "number" && merge === "concat" ? 2 * units : (units ?? null)];
+    },
     states: 2,
     within: ["forward_layer/cell", "backward_layer/cell"],
     inner: typeof forward.config.name === "string" ? [forward.config.name] : [],

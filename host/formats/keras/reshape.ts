@@ -1,22 +1,37 @@
 import { FormatError } from "../../core/errors.ts";
 import { shown } from "../../core/options.ts";
 import { flatten, reshape, transpose } from "../../layers/reshape.ts";
-import { type Converter, channelsLast, none, type Piece } from "./piece.ts";
+import { type Converter, channelsLast, none, type Piece, type Shape, size } from "./piece.ts";
 
 /** Keras's layers that move numbers and change none. */
+
+/** Numbers of a sample, where they are known. */
+function productOf(shape: Shape): number | null {
+  return shape ? size(shape.reduce<number>((product, n) => product * (n ?? Number.NaN), 1)) : null;
+}
 
 const nothing: Piece = { within: [], params: none };
 
 export const convertFlatten: Converter = (c, { name, where, rank }) => {
   channelsLast(c, where);
-  return rank === 2 ? nothing : { layer: flatten({ name }), within: [], mask: "ignores", rank: 2, params: none };
+  if (rank === 2) return nothing;
+  return { layer: flatten({ name }), within: [], mask: "ignores", shape: (input) => [productOf(input)], params: none };
 };
 
 export const convertReshape: Converter = (c, { name, where }) => {
   const shape = Array.isArray(c.target_shape) ? c.target_shape.map((n) => n ?? -1) : [];
   if (shape.length < 1 || shape.length > 2)
     throw new FormatError(`${where}: to the shape ${shown(c.target_shape)}; gruvy has [features] and [time, features]`);
-  return { layer: reshape(shape, { name }), within: [], mask: "ignores", rank: 1 + shape.length, params: none };
+  return {
+    layer: reshape(shape, { name }),
+    within: [],
+    mask: "ignores",
+    shape(input) {
+      const known = shape.reduce((product, n) => (n === -1 ? product : product * n), 1);
+      return shape.map((n) => size(n === -1 ? (productOf(input) ?? Number.NaN) / known : n));
+    },
+    params: none,
+  };
 };
 
 export const convertPermute: Converter = (c, { name, where }) => {
@@ -24,5 +39,11 @@ export const convertPermute: Converter = (c, { name, where }) => {
   if (order === "1" || order === "1,2") return nothing;
   if (order !== "2,1")
     throw new FormatError(`${where}: to the order ${shown(c.dims)}; gruvy exchanges time and features, (2, 1)`);
-  return { layer: transpose({ name }), within: [], mask: "ignores", rank: 3, params: none };
+  return {
+    layer: transpose({ name }),
+    within: [],
+    mask: "ignores",
+    shape: (input) => input && [...input].reverse(),
+    params: none,
+  };
 };

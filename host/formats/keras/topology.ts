@@ -1,46 +1,15 @@
 import { FormatError } from "../../core/errors.ts";
 import { isRecord, shown } from "../../core/options.ts";
-import { remask } from "../../layers/remask.ts";
-import { type Config, type Dialect, type Place, snakeCase } from "./config.ts";
+import { type Config, type Dialect, snakeCase } from "./config.ts";
+import { type Flow, Flows, MOST_CALLS, type Step } from "./flows.ts";
 import { type History, type Inbound, readInbound, readTerminals } from "./inbound.ts";
 import { LAYERS, REFUSED, STEPWISE } from "./layers.ts";
-import type { Piece } from "./piece.ts";
+import type { Shape } from "./piece.ts";
 
 const WHERE = "loadModel()";
 
-/** Layers, and calls of layers, that a model may have. */
-const MOST_LAYERS = 10_000;
-
 /** Models in models. */
 const DEEPEST = 32;
-
-/** A layer in gruvy's terms, and where its weights are. */
-export interface Step {
-  readonly name: string;
-  readonly where: string;
-  readonly piece: Piece;
-  readonly place: Place;
-}
-
-/** What flows from a call, -1 - i: from the i-th input. */
-export interface Flow {
-  readonly node: number;
-  /** Which final state of a recurrent layer. */
-  readonly state?: number;
-  /** Which mask comes with it: flows of the same number have the same one. Absent: none. */
-  readonly mask?: number;
-  /** Axes, the batch among them, where they are known. */
-  readonly rank?: number;
-}
-
-/** A mask of several masks, of which it is not certain what Keras made. */
-const UNCLEAR = -1;
-
-export interface Call {
-  readonly step: Step;
-  readonly inputs: readonly Flow[];
-  readonly states: readonly Flow[];
-}
 
 interface Input {
   readonly name: string;
@@ -64,14 +33,16 @@ const MODELS = ["Sequential", "Functional", "Model"];
 /** Goes through the layers of a model and of the models inside it, and lists what is called on what. */
 export class Reader {
   readonly inputs: Input[] = [];
-  readonly calls: Call[] = [];
   /** By path: a layer that is called twice is one. */
   readonly steps = new Map<string, Step>();
-  private readonly names = new Set<string>();
   /** The TimeDistributed layer that what is read now stands in. */
   private stepwise: string | undefined;
 
-  constructor(private readonly dialect: Dialect) {}
+  readonly flows: Flows;
+
+  constructor(private readonly dialect: Dialect) {
+    this.flows = new Flows(dialect);
+  }
 
   /** The model of a file. */
   model(className: string, config: unknown): { inputs: readonly Input[]; outputs: readonly Flow[] } {
@@ -96,7 +67,7 @@ export class Reader {
     if (outer.length > DEEPEST) throw new FormatError(`${WHERE}: models in models, more than ${DEEPEST} deep`);
     const list = Array.isArray(config) ? config : isRecord(config) ? config.layers : undefined;
     if (!Array.isArray(list)) throw new FormatError(`${WHERE}: a ${className} model without a list of layers`);
-    if (list.length > MOST_LAYERS) throw new FormatError(`${WHERE}: more than ${MOST_LAYERS} layers`);
+    if (list.length > MOST_CALLS) throw new FormatError(`${WHERE}: more than ${MOST_CALLS} layers`);
     const layers = describe(list, group);
     if (className === "Sequential") return this.sequential(layers, config, outer, given);
     return this.functional(layers, isRecord(config) ? config : {}, outer, given);
@@ -147,7 +118,7 @@ export class Reader {
         ? []
         : readInbound(layer.inbound, layer.name).map((call, i) => ({ layer, call, i })),
     );
-    if (open.length > MOST_LAYERS) throw new FormatError(`${WHERE}: more than ${MOST_LAYERS} calls of layers`);
+    if (open.length > MOST_CALLS) throw new FormatError(`${WHERE}: more than ${MOST_CALLS} calls of layers`);
     const referred = open.flatMap(({ call }) => [...call.inputs, ...call.states]);
     const first = this.firstCalls(layers, referred, this.dialect.modelsFrom);
     // Layers stand in any order; what has all it reads is called, until nothing is left or nothing moves.
@@ -189,8 +160,8 @@ export class Reader {
   }
 
   private input(name: string, shape: (number | null)[] | undefined): Flow {
-    this.inputs.push({ name: this.nameFor(name), shape, tokens: false });
-    return { node: -this.inputs.length, rank: shape && shape.length + 1 };
+    this.inputs.push({ name: this.flows.nameFor(name), shape, tokens: false });
+    return { node: -this.inputs.length, shape: shapeOf(shape) };
   }
 
   /** A layer, or a model as a layer, called on what flows. */
@@ -208,10 +179,12 @@ export class Reader {
     const path = JSON.stringify([...outer, name]);
     let step = this.steps.get(path);
     if (!step) {
-      step = this.step(described, outer, call ? { ...config, ...call.options } : config, inputs[0]?.rank);
+      step = this.step(described, outer, call ? { ...config, ...call.options } : config, rankOf(inputs[0]));
       this.steps.set(path, step);
     }
-    return this.call(step, inputs, states);
+    const { layer } = step.piece;
+    if (layer?.readsTokens && inputs[0]?.node < 0) this.inputs[-1 - inputs[0].node].tokens = true;
+    return this.flows.call(step, inputs, states);
   }
 
   /** A model at every step: its layers, which take steps as they take samples. */
@@ -226,61 +199,6 @@ export class Reader {
     const outputs = this.inner(String(className), config, [...outer, name], `${group}/layer/`, inputs.slice(0, 1));
     this.stepwise = outside;
     return outputs;
-  }
-
-  private call(step: Step, inputs: readonly Flow[], states: readonly Flow[]): readonly Flow[] {
-    const { piece } = step;
-    if (!piece.layer) return inputs;
-    if (this.calls.length >= MOST_LAYERS) throw new FormatError(`${WHERE}: more than ${MOST_LAYERS} calls of layers`);
-    // The first input of a recurrent layer is what it reads; the others are where it begins.
-    const [read, begins] = piece.states ? [inputs.slice(0, 1), [...inputs.slice(1), ...states]] : [inputs, states];
-    if (read.length === 0) throw new FormatError(`${step.where}: it is called on nothing`);
-    if (piece.layer.readsTokens && read[0].node < 0) this.inputs[-1 - read[0].node].tokens = true;
-    const seen = this.seen(step, read);
-    this.calls.push({ step, inputs: seen, states: begins });
-    const node = this.calls.length - 1;
-    const flow: Flow = { node, mask: this.maskAfter(piece, seen, node), rank: piece.rank ?? read[0].rank };
-    // Keras's masks stay as they were where the steps have turned round, ours turn with them.
-    const output = piece.mask === "turns" ? this.remasked(flow, "reversed") : flow;
-    return [output, ...Array.from({ length: piece.states ?? 0 }, (_, state) => ({ node, state, rank: 2 }))];
-  }
-
-  /** What a layer reads, without the masks that Keras's does not see. */
-  private seen({ piece, where }: Step, read: readonly Flow[]): readonly Flow[] {
-    const mixed = this.dialect.merged === "any" && read.some(({ mask }) => mask === undefined);
-    const added = piece.mask === "merges" && piece.layer!.type !== "concatenate";
-    if (piece.mask === "ignores" || (added && mixed)) return read.map((flow) => this.remasked(flow, "none"));
-    if (piece.layer!.type === "multiHeadAttention" && read[2]?.mask !== undefined && read[2].mask !== read[1].mask)
-      throw new FormatError(`${where}: its keys have another mask than its values; gruvy goes by that of the values`);
-    const reads = piece.states || piece.mask === "first" || piece.mask === "ends";
-    if (reads && read.some(({ mask }) => mask === UNCLEAR))
-      throw new FormatError(
-        `${where}: it reads a mask that was merged of different ones, which versions of Keras do in different ways; give the merged sequences one mask`,
-      );
-    return read;
-  }
-
-  private maskAfter({ mask }: Piece, read: readonly Flow[], node: number): number | undefined {
-    if (mask === "starts") return node;
-    if (mask === "ends" || mask === "ignores") return undefined;
-    const masks = new Set(read.map((flow) => flow.mask));
-    if (mask === "first" || masks.size === 1) return read[0].mask;
-    return this.dialect.merged === "all" ? node : UNCLEAR;
-  }
-
-  /** A flow with another mask. */
-  private remasked(flow: Flow, to: "none" | "reversed"): Flow {
-    if (flow.mask === undefined) return flow;
-    const name = this.nameFor(`remask_${this.calls.length}`);
-    const place: Place = { names: [name], depth: 1, group: "", within: [] };
-    const step: Step = {
-      name,
-      where: `${WHERE}: ${name}`,
-      piece: { layer: remask(to, { name }), within: [], params: () => ({}) },
-      place,
-    };
-    this.calls.push({ step, inputs: [flow], states: [] });
-    return { ...flow, node: this.calls.length - 1, mask: to === "none" ? undefined : flow.mask };
   }
 
   private step(
@@ -302,21 +220,11 @@ export class Reader {
       throw new FormatError(
         `${where}: in TimeDistributed ${shown(this.stepwise)}; gruvy has ${STEPWISE.join(", ")} there`,
       );
-    const own = this.nameFor(name);
+    const own = this.flows.nameFor(name);
     const site = { className, name: own, where, dialect: this.dialect, rank: this.stepwise === undefined ? rank : 2 };
     const piece = LAYERS[className](config, site);
     const names = [...outer, name, ...(piece.inner ?? [])];
     return { name: own, where, piece, place: { names, depth: outer.length + 1, group, within: piece.within } };
-  }
-
-  /** A name that gruvy takes, and that nothing else has. */
-  private nameFor(name: string): string {
-    let base = name.replace(/[\s./\\]+/g, "_").slice(0, 190) || "layer";
-    if (base.startsWith("__")) base = `layer${base}`;
-    let found = base;
-    for (let i = 1; this.names.has(found); i++) found = `${base}_${i}`;
-    this.names.add(found);
-    return found;
   }
 }
 
@@ -341,6 +249,15 @@ function describe(list: readonly unknown[], group: string): Described[] {
       group: `${group}layers/${snake}${count ? `_${count}` : ""}`,
     };
   });
+}
+
+/** What is known of a shape that a file gives. */
+function shapeOf(shape: readonly unknown[] | undefined): Shape {
+  return shape?.map((n) => (Number.isSafeInteger(n) ? (n as number) : null));
+}
+
+function rankOf(flow: Flow | undefined): number | undefined {
+  return flow?.shape && flow.shape.length + 1;
 }
 
 /** The shape of a sample from [null, 12, 4]; undefined for what is no shape. */

@@ -5,7 +5,7 @@ import type { Activation } from "../../layers/activations.ts";
 import { conv1d } from "../../layers/conv1d.ts";
 import { pooling1d } from "../../layers/pooling1d.ts";
 import { type Config, readActivation, readInitializer } from "./config.ts";
-import { type Converter, channelsLast, given, none, type Piece, type Site, single } from "./piece.ts";
+import { type Converter, channelsLast, given, none, type Piece, type Site, single, size } from "./piece.ts";
 
 /** Keras's layers with windows over time. Keras 1 has other names for their options. */
 
@@ -33,11 +33,18 @@ function convolution(
     ),
     within: [""],
     mask: "ignores",
+    shape: (input) => input && [stepsAfter(c, input[0]), size(c.filters ?? c.nb_filter)],
     params(stored) {
       const [kernel, bias] = kernelOf(stored);
       return { ...(kernel && { kernel }), ...(bias && { bias }) };
     },
   };
+}
+
+/** How many steps windows give, where every step gives one. */
+function stepsAfter(c: Config, steps: number | null): number | null {
+  const strides = single(c.strides ?? c.subsample_length, 1);
+  return strides === 1 && (c.padding ?? c.border_mode) !== "valid" ? steps : null;
 }
 
 export const convertConv1d: Converter = (c, site) => {
@@ -126,6 +133,7 @@ export const pooling =
       ),
       within: [],
       mask: "ignores",
+      shape: (input) => input && [null, input.at(-1) ?? null],
       params: none,
     };
   };
@@ -139,7 +147,7 @@ export const globalPooling =
     return {
       layer: pooling1d({ name, kind, global: true }),
       within: [],
-      rank: 2,
+      shape: (input) => input && [input.at(-1) ?? null],
       mask: kind === "mean" ? "ends" : "ignores",
       params: none,
     };

@@ -1,15 +1,11 @@
 import { test } from "uvu";
 import { type TreeNode, writeHdf5 } from "../../../../host/formats/hdf5/write.ts";
-import { dense, FormatError, gru, loadModel, sequential } from "../../../../host/index.ts";
+import { dense, FormatError, loadModel, sequential } from "../../../../host/index.ts";
 import { layer } from "../../../kit/keras-files.ts";
 import { randomTensor, refuses, sameTensor } from "../../../kit/models.ts";
 
 const x = randomTensor([2, 5, 3], 1);
 const shape = { batch_input_shape: [null, null, 3] };
-const kernel = randomTensor([3, 12], 1);
-const recurrent = randomTensor([4, 12], 2);
-const bias = randomTensor([12], 3);
-
 test("a model at every step: its layers, which take steps as samples", async () => {
   const [k1, k2] = [randomTensor([3, 4], 1), randomTensor([4, 2], 2)];
   const inner = {
@@ -146,73 +142,6 @@ test("calls of models are counted as each version counts them", async () => {
     const loaded = await loadModel(model(version, calls as never, output as never));
     sameTensor(await loaded.predict(given), expected, `${version} ${calls} ${output}`);
   }
-});
-
-test("masks merge as the version merges them, and where that is not certain nobody reads them", async () => {
-  const nodes = (layers: { class: string; name: string; config?: object; from: string[] }[], version: string) =>
-    writeHdf5({
-      attributes: {
-        keras_version: version,
-        model_config: JSON.stringify({
-          class_name: "Functional",
-          config: {
-            name: "m",
-            layers: [
-              { class_name: "InputLayer", name: "x", config: { batch_input_shape: [null, 5, 3] }, inbound_nodes: [] },
-              ...layers.map((one) => ({
-                class_name: one.class,
-                name: one.name,
-                config: { name: one.name, ...one.config },
-                inbound_nodes: [one.from.map((name) => [name, 0, 0, {}])],
-              })),
-            ],
-            input_layers: [["x", 0, 0]],
-            output_layers: [[layers.at(-1)!.name, 0, 0]],
-          },
-        }),
-      },
-      members: {
-        model_weights: {
-          attributes: { layer_names: ["gru"] },
-          members: {
-            gru: {
-              attributes: { weight_names: ["k", "r", "b"] },
-              members: { k: kernel, r: recurrent, b: bias },
-            },
-          },
-        },
-      },
-    });
-  const masked = { ...x, data: x.data.map((v, i) => (Math.floor(i / 3) % 5 === 1 ? 0 : v)) };
-  const merged = (second: string, version: string) =>
-    nodes(
-      [
-        { class: "Masking", name: "mask", from: ["x"] },
-        { class: "Masking", name: "other", config: { mask_value: 9 }, from: ["x"] },
-        { class: "Add", name: "add", from: ["mask", second] },
-        { class: "GRU", name: "gru", config: { units: 4, recurrent_activation: "sigmoid" }, from: ["add"] },
-      ],
-      version,
-    );
-  const twice = { ...masked, data: masked.data.map((v) => 2 * v) };
-  const weights = { kernel, recurrentKernel: recurrent, bias };
-  const model = await sequential([gru(4, { resetAfter: false })], { inputShape: [null, 3] });
-  model.setWeights(Object.fromEntries(Object.entries(weights).map(([name, t]) => [`gru.${name}`, t])));
-  const mask = [
-    [1, 0, 1, 1, 1],
-    [1, 0, 1, 1, 1],
-  ];
-  const [seen, unseen] = [await model.predict(twice, { mask }), await model.predict(twice)];
-  const made = async (second: string, version: string) => (await loadModel(merged(second, version))).predict(masked);
-  sameTensor(await made("x", "2.9.0"), seen, "Keras 2, one mask");
-  sameTensor(await made("x", "3.4.0"), unseen, "Keras 3, one mask");
-  sameTensor(await made("mask", "3.4.0"), seen, "Keras 3, the same mask");
-  sameTensor(await made("other", "2.9.0"), seen, "Keras 2, two masks");
-  await refuses(
-    () => loadModel(merged("other", "3.4.0")),
-    FormatError,
-    /layer "gru" \(GRU\): it reads a mask that was merged/,
-  );
 });
 
 test.run();
