@@ -62,12 +62,39 @@ function gruParams(stored: readonly Tensor[]): Record<string, Tensor> {
   return inOrder("kernel", "recurrentKernel", "bias")(stored);
 }
 
+/**
+ * Layers around several cells, RNN([GRUCell(64), GRUCell(64)]), as one layer
+ * a cell; undefined where there is one cell.
+ */
+export function convertCells(c: Config, site: Site, nameFor: (name: string) => string): Piece[] | undefined {
+  const stacked = isRecord(c.cell) && c.cell.class_name === "StackedRNNCells" ? c.cell.config : undefined;
+  const cells = isRecord(stacked) ? stacked.cells : c.cell;
+  if (!Array.isArray(cells)) return undefined;
+  if (cells.length === 0) throw new FormatError(`${site.where}: no cells`);
+  if (c.go_backwards === true) throw new FormatError(`${site.where}: several cells that go backwards; gruvy has one`);
+  let first = 0;
+  return cells.map((cell: unknown, k) => {
+    const below = k < cells.length - 1;
+    const name = nameFor(below ? `${site.name}_${k}` : site.name);
+    const piece = convertRnn({ ...c, cell, ...(below && { return_sequences: true }) }, { ...site, name });
+    const count = (cell as { config: Config }).config.use_bias === false ? 2 : 3;
+    const from = first;
+    first += count;
+    return {
+      ...piece,
+      within: [`cell/cells/gru_cell${k > 0 ? `_${k}` : ""}`],
+      // Older files have the weights of all cells in a row.
+      params: (stored) => piece.params(stored.length > count ? stored.slice(from, from + count) : stored),
+    };
+  });
+}
+
 /** Layers around a cell: RNN(GRUCell(64)). */
 export const convertRnn: Converter = (c, site) => {
   const cell = isRecord(c.cell) && isRecord(c.cell.config) ? c.cell : undefined;
   if (cell?.class_name !== "GRUCell")
     throw new FormatError(
-      `${site.where}: a cell of class ${shown(cell?.class_name)}; of RNN layers gruvy has those around one GRUCell`,
+      `${site.where}: a cell of class ${shown(cell?.class_name)}; of RNN layers gruvy has those around GRUCell`,
     );
   return convertGru({ ...(cell.config as Config), ...c }, site);
 };

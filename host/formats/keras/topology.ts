@@ -4,7 +4,8 @@ import { type Config, type Dialect, snakeCase } from "./config.ts";
 import { type Flow, Flows, MOST_CALLS, type Step } from "./flows.ts";
 import { type History, type Inbound, readInbound, readTerminals } from "./inbound.ts";
 import { LAYERS, REFUSED, STEPWISE } from "./layers.ts";
-import type { Shape } from "./piece.ts";
+import type { Shape, Site } from "./piece.ts";
+import { convertCells } from "./recurrent.ts";
 
 const WHERE = "loadModel()";
 
@@ -34,7 +35,8 @@ const MODELS = ["Sequential", "Functional", "Model"];
 export class Reader {
   readonly inputs: Input[] = [];
   /** By path: a layer that is called twice is one. */
-  readonly steps = new Map<string, Step>();
+  private readonly steps = new Map<string, Step>();
+  private readonly stacks = new Map<string, readonly Step[]>();
   /** The TimeDistributed layer that what is read now stands in. */
   private stepwise: string | undefined;
 
@@ -176,6 +178,10 @@ export class Reader {
     if (MODELS.includes(className)) return this.inner(className, whole, [...outer, name], `${group}/`, inputs);
     const inner = className === "TimeDistributed" && isRecord(config.layer) ? config.layer : {};
     if (MODELS.includes(String(inner.class_name))) return this.distributed(described, inner, outer, inputs);
+    if (className === "RNN" && this.stepwise === undefined) {
+      const flows = this.cells(described, outer, inputs, states);
+      if (flows) return flows;
+    }
     const path = JSON.stringify([...outer, name]);
     let step = this.steps.get(path);
     if (!step) {
@@ -185,6 +191,40 @@ export class Reader {
     const { layer } = step.piece;
     if (layer?.readsTokens && inputs[0]?.node < 0) this.inputs[-1 - inputs[0].node].tokens = true;
     return this.flows.call(step, inputs, states);
+  }
+
+  /** Cells on top of each other: each reads what the one below gives, and begins with a state of its own. */
+  private cells(
+    { name, config, group }: Described,
+    outer: readonly string[],
+    inputs: readonly Flow[],
+    states: readonly Flow[],
+  ): readonly Flow[] | undefined {
+    const path = JSON.stringify([...outer, name]);
+    let steps = this.stacks.get(path);
+    if (!steps) {
+      const where = `${WHERE}: layer ${shown(name)} (RNN)`;
+      const nameFor = (given: string) => this.flows.nameFor(given);
+      const site: Site = { className: "RNN", name, where, dialect: this.dialect, rank: rankOf(inputs[0]) };
+      const names = [...outer, name];
+      steps = convertCells(config, site, nameFor)?.map((piece) => ({
+        name: piece.layer!.name!,
+        where,
+        piece,
+        place: { names, depth: names.length, group, within: piece.within },
+      }));
+      if (!steps) return undefined;
+      this.stacks.set(path, steps);
+    }
+    const begins = [...inputs.slice(1), ...states];
+    const finals: Flow[] = [];
+    let read = inputs.slice(0, 1);
+    for (const [k, step] of steps.entries()) {
+      const [output, final] = this.flows.call(step, read, begins.slice(k, k + 1));
+      read = [output];
+      finals.push(final);
+    }
+    return [...read, ...finals];
   }
 
   /** A model at every step: its layers, which take steps as they take samples. */

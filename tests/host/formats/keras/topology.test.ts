@@ -1,7 +1,7 @@
 import { test } from "uvu";
 import { type TreeNode, writeHdf5 } from "../../../../host/formats/hdf5/write.ts";
-import { dense, FormatError, loadModel, sequential } from "../../../../host/index.ts";
-import { layer } from "../../../kit/keras-files.ts";
+import { dense, FormatError, gru, loadModel, sequential } from "../../../../host/index.ts";
+import { functional, h5, layer } from "../../../kit/keras-files.ts";
 import { randomTensor, refuses, sameTensor } from "../../../kit/models.ts";
 
 const x = randomTensor([2, 5, 3], 1);
@@ -48,6 +48,52 @@ test("a model at every step: its layers, which take steps as samples", async () 
     () => loadModel(file([refused])),
     FormatError,
     /"gru_1" \(GRU\): in TimeDistributed "td"; gruvy has Dense/,
+  );
+});
+
+test("cells on top of each other are layers, one a cell, with a state each", async () => {
+  const sizes = [
+    [3, 4],
+    [4, 2],
+  ];
+  const stored = sizes.flatMap(([I, H], k) => [
+    randomTensor([I, 3 * H], 10 * k + 1),
+    randomTensor([H, 3 * H], 10 * k + 2),
+    ...(k === 0 ? [] : [randomTensor([2, 3 * H], 10 * k + 3)]),
+  ]);
+  const cells = sizes.map(([, units], k) =>
+    layer("GRUCell", { units, use_bias: k === 1, reset_after: true, recurrent_activation: "sigmoid" }, `cell_${k}`),
+  );
+  const stack = { class_name: "StackedRNNCells", config: { name: "stack", cells } };
+  const rnn = (config: object) => h5([layer("RNN", { ...shape, ...config }, "rnn")], { rnn: stored }, "2.9.0");
+  const expected = await sequential(
+    [gru(4, { returnSequences: true, useBias: false }), gru(2, { returnSequences: true })],
+    { inputShape: [null, 3] },
+  );
+  const names = ["gru.kernel", "gru.recurrentKernel", "gru_1.kernel", "gru_1.recurrentKernel", "gru_1.bias"];
+  expected.setWeights(Object.fromEntries(names.map((name, i) => [name, stored[i]])));
+  for (const cell of [stack, cells]) {
+    const model = await loadModel(rnn({ cell, return_sequences: true }));
+    sameTensor(await model.predict(x), await expected.predict(x), "sequences");
+  }
+  await refuses(() => loadModel(rnn({ cell: [] })), FormatError, /"rnn" \(RNN\): no cells/);
+  await refuses(
+    () => loadModel(rnn({ cell: [cells[0], layer("LSTMCell")] })),
+    FormatError,
+    /"rnn" \(RNN\): a cell of class "LSTMCell"/,
+  );
+  const both = functional(
+    [
+      { class: "RNN", name: "rnn", config: { cell: cells, return_state: true }, from: ["x"] },
+      { class: "RNN", name: "again", config: { cell: cells }, from: ["x"] },
+    ],
+    { rnn: stored, again: stored },
+    "2.9.0",
+  );
+  sameTensor(
+    await (await loadModel(both)).predict(x),
+    await (await loadModel(rnn({ cell: cells }))).predict(x),
+    "in a functional model",
   );
 });
 
