@@ -122,8 +122,8 @@ const ACTIVATIONS: Readonly<Record<string, Json>> = {
   hard_tanh: "hardtanh",
 };
 
-/** Activations that are layers, in a model or as an option of another. */
-export const ACTIVATION_LAYERS: Readonly<Record<string, (c: Config) => Json | undefined>> = {
+/** Activations that are layers, in a model or as an option of another. @param rank axes of what they read, where known */
+export const ACTIVATION_LAYERS: Readonly<Record<string, (c: Config, rank?: number) => Json | undefined>> = {
   ReLU(c) {
     const slope = (c.negative_slope ?? 0) as number;
     const from = (c.threshold ?? 0) as number;
@@ -136,7 +136,10 @@ export const ACTIVATION_LAYERS: Readonly<Record<string, (c: Config) => Json | un
   LeakyReLU: (c) => ({ name: "leakyRelu", alpha: (c.negative_slope ?? c.alpha ?? 0.3) as number, beta: 0 }),
   ThresholdedReLU: (c) => ({ name: "thresholdedRelu", alpha: (c.theta ?? 1) as number, beta: 0 }),
   ELU: (c) => ({ name: "elu", alpha: (c.alpha ?? 1) as number, beta: 0 }),
-  Softmax: (c) => (Array.isArray(c.axis) ? undefined : (c.axis ?? -1) === -1 ? "softmax" : undefined),
+  Softmax(c, rank) {
+    const axis = Array.isArray(c.axis) && c.axis.length === 1 ? c.axis[0] : (c.axis ?? -1);
+    return axis === -1 || (rank !== undefined && axis === rank - 1) ? "softmax" : undefined;
+  },
 };
 
 /** The float32 before a positive one: ours is x where x is above a number, Keras's ReLU where it is not below. */

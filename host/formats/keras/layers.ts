@@ -215,8 +215,8 @@ export const LAYERS: Readonly<Record<string, Converter>> = {
   ...Object.fromEntries(
     Object.entries(ACTIVATION_LAYERS).map(([className, make]): [string, Converter] => [
       className,
-      (c, { name, where }) => {
-        const made = make(c);
+      (c, { name, where, rank }) => {
+        const made = make(c, rank);
         if (made === undefined) throw new FormatError(`${where}: with these options it is not in gruvy`);
         return { layer: activation(made as Activation, { name }), within: [], params: none };
       },
