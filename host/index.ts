@@ -49,6 +49,7 @@ export { type LightGruOptions, lightGru, type MinGruOptions, mgu, minGru } from 
 export { masking } from "./layers/masking.ts";
 export { add, average, type MergeOptions, maximum, minimum, multiply, subtract } from "./layers/merge.ts";
 export { type MultiHeadAttentionOptions, multiHeadAttention } from "./layers/multi-head-attention.ts";
+export { type Padding1dOptions, padding1d } from "./layers/padding1d.ts";
 export { type Pooling1dOptions, pooling1d } from "./layers/pooling1d.ts";
 export { remask } from "./layers/remask.ts";
 export { repeat } from "./layers/repeat.ts";

@@ -17,6 +17,7 @@ import { masking } from "./masking.ts";
 import { add, average, maximum, minimum, multiply, subtract } from "./merge.ts";
 import { multiHeadAttention } from "./multi-head-attention.ts";
 
+import { padding1d } from "./padding1d.ts";
 import { pooling1d } from "./pooling1d.ts";
 import { remask } from "./remask.ts";
 import { repeat } from "./repeat.ts";
@@ -50,6 +51,7 @@ const layers: Readonly<Record<string, (config: Config) => Layer>> = {
   attention: (c) => attention(without(c)),
   multiHeadAttention: (c) => multiHeadAttention(c.heads as number, without(c, "heads")),
   masking: (c) => masking(without(c)),
+  padding1d: (c) => padding1d(without(c)),
   pooling1d: (c) => pooling1d(without(c)),
   remask: (c) => remask(c.to as "none", without(c, "to")),
   reverse: (c) => reverse(without(c)),

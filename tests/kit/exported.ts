@@ -19,6 +19,7 @@ import {
   maximum,
   minimum,
   multiply,
+  padding1d,
   pooling1d,
   reshape,
   reverse,
@@ -223,6 +224,11 @@ export const ONE_WAY: readonly Exported[] = [
     name: "time and features exchanged",
     layers: () => [gru(4, sequences), transpose(), dense(3), transpose(), gru(2)],
     options: { ...shape, inputShape: [5, 3] },
+  },
+  {
+    name: "padded and cut off",
+    layers: () => [padding1d({ before: 2, after: -1 }), gru(2, sequences), padding1d({ before: -1, after: 1 })],
+    options: shape,
   },
   {
     name: "steps taken apart",

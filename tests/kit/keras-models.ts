@@ -21,6 +21,7 @@ import {
   minimum,
   multiHeadAttention,
   multiply,
+  padding1d,
   pooling1d,
   remask,
   repeat,
@@ -150,6 +151,7 @@ export const KERAS_MODELS: readonly KerasModel[] = [
     affine(),
     dense(2),
   ]),
+  chain("padded", KERAS, [padding1d({ before: 2, after: 1 }), gru(3, sequences), padding1d({ before: -3, after: 0 })]),
   chain("slopes", KERAS, [dense(4), activation({ name: "elu", alpha: 0.7 }), dense(4, { activation: "elu" })]),
   chain("self-attention", KERAS, [multiHeadAttention(2, { keyUnits: 3, units: 4 }), layerNorm()]),
   nodes(

@@ -211,6 +211,16 @@ export function runLayer(
       rows: type === "reshape" ? reshaped(rows, config.shape) : transposed(rows),
       mask: undefined,
     }));
+  } else if (type === "padding1d") {
+    const zeros = (n: number, row: Vector): Rows => Array.from({ length: Math.max(0, n) }, () => row.map(() => 0));
+    each(({ rows }) => ({
+      rows: [
+        ...zeros(config.before, rows[0]),
+        ...rows.slice(Math.max(0, -config.before), rows.length + Math.min(0, config.after)),
+        ...zeros(config.after, rows[0]),
+      ],
+      mask: undefined,
+    }));
   } else if (type === "affine") {
     const [scale, shift] = [own("scale"), own("shift")];
     eachRow((row) => row.map((v, j) => v * scale[j] + shift[j]));

@@ -265,5 +265,5 @@ function readsMasks(type: string, config: GraphConfig["layers"][number]["config"
 
 function endsMasks(type: string, config: GraphConfig["layers"][number]["config"]): boolean {
   if (type === "gru" || type === "bidirectional") return !sequences(config);
-  return ["pooling1d", "conv1d", "repeat", "reshape", "transpose"].includes(type);
+  return ["pooling1d", "conv1d", "repeat", "reshape", "transpose", "padding1d"].includes(type);
 }

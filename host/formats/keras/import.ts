@@ -126,14 +126,62 @@ export async function openWeights(
   return { weights: legacyWeights(groups), layers: filled, version: ofFile(root, "keras_version") };
 }
 
+/** Names of weights, and those that have a part: "gru/kernel:0" has "gru". */
+export interface NamesByPart {
+  readonly all: readonly string[];
+  readonly by: ReadonlyMap<string, readonly string[]>;
+}
+
+export function byPart(all: readonly string[]): NamesByPart {
+  const by = new Map<string, string[]>();
+  for (const name of all) for (const part of new Set(name.split("/"))) add(by, part, name);
+  return { all, by };
+}
+
+function add(lists: Map<string, string[]>, key: string, name: string): void {
+  const list = lists.get(key);
+  if (list) list.push(name);
+  else lists.set(key, [name]);
+}
+
+/**
+ * The weights of a layer of an inner model, by their names: the layer's is a
+ * part of them, those of the models around it may be.
+ *
+ * @param path names of the models, and the layer's
+ */
+export function ofInner({ by }: NamesByPart, path: readonly string[]): readonly string[] {
+  const layer = path.at(-1)!;
+  const around = new Map<string, string[]>();
+  for (const name of by.get(layer.split("/")[0]) ?? []) {
+    const at = `/${name}`.indexOf(`/${layer}/`);
+    if (at < 0) continue;
+    add(around, name.slice(0, at), name);
+  }
+  // Layers of one name in several models: what stands before it is of as few other models and of as many of its own as can be.
+  const distance = (models: string) => {
+    const parts = models.split("/").filter((part) => part);
+    const own = parts.filter((part) => path.includes(part)).length;
+    return 1000 * (parts.length - own) - own;
+  };
+  const nearest = [...around.keys()].reduce((least, models) => Math.min(least, distance(models)), Infinity);
+  const found = [...around].filter(([models]) => distance(models) === nearest);
+  if (found.length > 1)
+    throw new FormatError(
+      `${WHERE}: layer ${shown(layer)}: several layers of models in models have this name, and which weights are its cannot be told; give them names of their own`,
+    );
+  return found[0]?.[1] ?? [];
+}
+
 /** Weights as `.h5` has them: by the name of the layer, those of inner models under that of the outermost. */
 function legacyWeights(groups: Group): KerasModel["weights"] {
+  const listed = new Map<string, NamesByPart>();
   return async ({ names, depth }) => {
     const group = groups.get(names[0]);
     if (group?.kind !== "group") return [];
-    const all = lines(group, "weight_names") ?? [];
-    // A layer of an inner model is told by its name, which is a part of its weights' names.
-    const own = depth === 1 ? all : all.filter((name) => name.split("/").includes(names[depth - 1]));
+    const parts = listed.get(names[0]) ?? byPart(lines(group, "weight_names") ?? []);
+    listed.set(names[0], parts);
+    const own = depth === 1 ? parts.all : ofInner(parts, names.slice(0, depth));
     const tensors: Tensor[] = [];
     for (const name of own) {
       const found = group.get(name);

@@ -15,7 +15,7 @@ import { ACTIVATION_LAYERS, type Config, readActivation, readInitializer } from 
 import { convertBatchNorm, convertLayerNorm, convertNormalization, convertRescaling } from "./normalize.ts";
 import { type Converter, flag, given, inOrder, none, type Piece, type Site, size, withFeatures } from "./piece.ts";
 import { convertBidirectional, convertGru, convertRnn } from "./recurrent.ts";
-import { convertFlatten, convertPermute, convertReshape } from "./reshape.ts";
+import { convertCropping, convertFlatten, convertPadding, convertPermute, convertReshape } from "./reshape.ts";
 import { convertConv1d, convertSeparable, globalPooling, pooling } from "./windows.ts";
 
 /** Dropout of whatever kind. */
@@ -157,6 +157,8 @@ export const LAYERS: Readonly<Record<string, Converter>> = {
   Flatten: convertFlatten,
   Reshape: convertReshape,
   Permute: convertPermute,
+  ZeroPadding1D: convertPadding,
+  Cropping1D: convertCropping,
   Masking: (c, { name }) => ({
     layer: masking(given({ name, maskValue: c.mask_value })),
     within: [],

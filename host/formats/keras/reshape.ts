@@ -1,9 +1,10 @@
 import { FormatError } from "../../core/errors.ts";
 import { shown } from "../../core/options.ts";
+import { padding1d } from "../../layers/padding1d.ts";
 import { flatten, reshape, transpose } from "../../layers/reshape.ts";
 import { type Converter, channelsLast, none, type Piece, type Shape, size } from "./piece.ts";
 
-/** Keras's layers that move numbers and change none. */
+/** Keras's layers that move numbers, add zeros or leave some out, and change none. */
 
 /** Numbers of a sample, where they are known. */
 function productOf(shape: Shape): number | null {
@@ -47,3 +48,24 @@ export const convertPermute: Converter = (c, { name, where }) => {
     params: none,
   };
 };
+
+/** Steps of zeros at both ends, or steps cut off. @param sign of what the option counts */
+const ends =
+  (option: "padding" | "cropping", sign: 1 | -1): Converter =>
+  (c, { name, where }) => {
+    channelsLast(c, where);
+    const given = c[option] ?? 1;
+    const [before, after] = Array.isArray(given) ? given : [given, given];
+    if (![before, after].every((n) => Number.isSafeInteger(n) && n >= 0))
+      throw new FormatError(`${where}: ${option} ${shown(given)}; expected steps, such as [1, 1]`);
+    return {
+      layer: padding1d({ name, before: sign * before || 0, after: sign * after || 0 }),
+      within: [],
+      mask: "ignores",
+      shape: (input) => input && [size((input[0] ?? Number.NaN) + sign * (before + after)), ...input.slice(1)],
+      params: none,
+    };
+  };
+
+export const convertPadding = ends("padding", 1);
+export const convertCropping = ends("cropping", -1);

@@ -257,6 +257,12 @@ export const WRITERS: Readonly<Record<string, Writer>> = {
   reshape({ output: { sequence, steps, features } }) {
     return sequence ? plain("Reshape", { target_shape: [steps ?? -1, features] }) : plain("Flatten", {});
   },
+  padding1d(source) {
+    const [before, after] = [source.config.before, source.config.after] as number[];
+    if (before * after < 0) refuse(source, "layer that pads one end and cuts the other", "use one layer for each");
+    if (before < 0 || after < 0) return plain("Cropping1D", { cropping: [-before || 0, -after || 0] });
+    return plain("ZeroPadding1D", { padding: [before, after] });
+  },
   transpose: () => plain("Permute", { dims: [2, 1] }),
   repeat: ({ config: c }) => plain("RepeatVector", { n: c.n }),
   concatenate: ({ config: c }) => plain("Concatenate", { axis: c.axis }),

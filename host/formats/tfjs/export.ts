@@ -13,6 +13,8 @@ const TARGET: Target = {
     "AdditiveAttention",
     "MultiHeadAttention",
     "Subtract",
+    "ZeroPadding1D",
+    "Cropping1D",
     "ELU",
     "leaky_relu",
     "log_sigmoid",

@@ -7,7 +7,7 @@ import { fromHalf } from "../half.ts";
 import type { SourceFile } from "../import.ts";
 import { buildModel } from "../keras/build.ts";
 import { type Config, type KerasModel, kerasDialect, parseJson, TFJS } from "../keras/config.ts";
-import { importApart, topology } from "../keras/import.ts";
+import { byPart, importApart, ofInner, topology } from "../keras/import.ts";
 import { beside, isSource, type ModelFiles, plainBytes, readSource } from "../source.ts";
 import { unpackedLimit } from "../zip.ts";
 
@@ -177,17 +177,15 @@ function build(modelTopology: unknown, weights: ReadonlyMap<string, Tensor>): Pr
 
 /** Weights by names of their layer: "gru_1/kernel", "bidirectional/forward_gru/gru_cell/kernel". */
 function byName(weights: ReadonlyMap<string, Tensor>): KerasModel["weights"] {
-  const segments = [...weights].map(([name, tensor]) => ({ parts: name.split("/"), tensor }));
+  const parts = byPart([...weights.keys()]);
+  const beginning = (part: string) => (parts.by.get(part) ?? []).filter((name) => name.startsWith(`${part}/`));
   return async ({ names, depth }) => {
-    const tests: ((parts: string[]) => boolean)[] = [
-      (parts) => depth === 1 && parts[0] === names[0],
-      (parts) => parts.includes(names[depth - 1]),
-      (parts) => names.slice(depth).includes(parts[0]),
+    const tests = [
+      () => (depth === 1 ? beginning(names[0]) : []),
+      () => ofInner(parts, names.slice(0, depth)),
+      () => names.slice(depth).flatMap(beginning),
     ];
-    for (const test of tests) {
-      const found = segments.filter(({ parts }) => test(parts));
-      if (found.length > 0) return found.map(({ tensor }) => tensor);
-    }
-    return [];
+    const found = tests.map((test) => test()).find(({ length }) => length > 0) ?? [];
+    return found.map((name) => weights.get(name)!);
   };
 }

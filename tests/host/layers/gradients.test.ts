@@ -27,6 +27,7 @@ import {
   mgu,
   minGru,
   multiHeadAttention,
+  padding1d,
   pooling1d,
   remask,
   reshape,
@@ -324,6 +325,8 @@ test("gradients of scaled features and of other shapes", async () => {
   await check("steps in pairs", { ...base, layers: [reshape([-1, 6]), gru(2)] });
   await check("finer", { ...fixed, layers: [dense(6), reshape([8, 3]), gru(2, { returnSequences: true })] });
   await check("steps of one", { features: 12, batch: 2, loss: meanSquaredError(), layers: [reshape([-1, 3]), gru(2)] });
+  for (const [before, after] of [[2, 0], [1, 3], [-1, 1], [0, -2]]) // biome-ignore format: short
+    await check(`padded ${before}, ${after}`, { ...base, layers: [dense(3), padding1d({ before, after }), gru(2)] });
   await check("exchanged", { ...fixed, layers: [transpose(), dense(9), transpose(), gru(2)] });
 });
 

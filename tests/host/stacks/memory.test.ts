@@ -32,6 +32,7 @@ import {
   minimum,
   multiHeadAttention,
   multiply,
+  padding1d,
   pooling1d,
   remask,
   repeat,
@@ -163,6 +164,7 @@ const LAYERS: Record<string, { layers: Layer[]; tokens?: boolean; steps?: boolea
   timeDistributed: [{ layers: [timeDistributed(dense(5, { activation: "relu" }))], steps: true }],
   repeat: [{ layers: [repeat(3)] }],
   affine: [{ layers: [affine()], steps: true }],
+  padding1d: [{}, { before: -1 }].map((options) => ({ layers: [padding1d(options)], steps: true })),
   reshape: [{ layers: [reshape([3, 1])] }],
   transpose: [{ layers: [transpose()], steps: 4 }],
   ...Object.fromEntries(

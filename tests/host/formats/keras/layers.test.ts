@@ -79,6 +79,18 @@ test("numbers move as Flatten, Reshape and Permute move them", async () => {
   const y = await run(layers, {}, x);
   assert.equal(y.shape, [2, 15]);
   assert.equal([...y.data], [...x.data]);
+  const padded = await run(
+    [
+      layer("ZeroPadding1D", { ...fixed, padding: [2, 1] }, "a"),
+      layer("Cropping1D", { cropping: [1, 3] }, "b"),
+      layer("Cropping1D", { cropping: 1 }, "c"),
+    ],
+    {},
+    x,
+  );
+  // A step of zeros and three of five, and of these the inner ones.
+  assert.equal(padded.shape, [2, 2, 3]);
+  assert.equal([...padded.data], [...x.data.slice(0, 6), ...x.data.slice(15, 21)]);
   const four = layer("Reshape", { ...fixed, target_shape: [5, 3, 1] });
   await refuses(() => run([four], {}, x), FormatError, /shape \[5, 3, 1\]; gruvy has \[features\] and/);
 });

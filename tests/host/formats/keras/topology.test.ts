@@ -1,6 +1,6 @@
 import { test } from "uvu";
 import { type TreeNode, writeHdf5 } from "../../../../host/formats/hdf5/write.ts";
-import { dense, FormatError, gru, loadModel, sequential } from "../../../../host/index.ts";
+import { dense, FormatError, gru, loadModel, sequential, type Tensor } from "../../../../host/index.ts";
 import { functional, h5, layer } from "../../../kit/keras-files.ts";
 import { randomTensor, refuses, sameTensor } from "../../../kit/models.ts";
 
@@ -50,6 +50,63 @@ test("a model at every step: its layers, which take steps as samples", async () 
     /"gru_1" \(GRU\): in TimeDistributed "td"; gruvy has Dense/,
   );
 });
+
+test("layers of one name in several models have the weights of their own, or it is said that nobody can tell", async () => {
+  const [first, second] = [randomTensor([3, 3], 1), randomTensor([3, 3], 2)];
+  const inner = (name: string, className: string, more: object[]) => ({
+    class_name: "Sequential",
+    config: { name, layers: [layer(className, { units: 3, use_bias: false }, "same"), ...more] },
+  });
+  const deep = inner("deep", "Dense", []);
+  const outer = { ...inner("outer", "Dense", [deep]) };
+  const file = (names: readonly string[]) =>
+    writeHdf5({
+      attributes: {
+        keras_version: "2.9.0",
+        model_config: JSON.stringify({ class_name: "Sequential", config: { layers: [input, outer] } }),
+      },
+      members: {
+        model_weights: {
+          attributes: { layer_names: ["outer"] },
+          members: {
+            outer: {
+              attributes: { weight_names: names },
+              members: nested(names, [first, second]),
+            },
+          },
+        },
+      },
+    });
+  const input = layer("InputLayer", { batch_input_shape: [null, 3] }, "input");
+  const expected = await sequential([dense(3, { useBias: false }), dense(3, { useBias: false })], { inputShape: [3] });
+  expected.setWeights({ "dense.kernel": first, "dense_1.kernel": second });
+  const given = randomTensor([2, 3], 5);
+  for (const names of [
+    ["outer/same/kernel:0", "outer/deep/same/kernel:0"],
+    ["same/kernel:0", "deep/same/kernel:0"],
+  ])
+    sameTensor(await (await loadModel(file(names))).predict(given), await expected.predict(given), String(names));
+  await refuses(
+    () => loadModel(file(["a/same/kernel:0", "b/same/kernel:0"])),
+    FormatError,
+    /layer "same": several layers of models in models have this name/,
+  );
+});
+
+/** Tensors at paths, as members of a group. */
+function nested(paths: readonly string[], tensors: readonly Tensor[]): Record<string, TreeNode | Tensor> {
+  const root: Record<string, TreeNode | Tensor> = {};
+  for (const [i, path] of paths.entries()) {
+    const parts = path.split("/");
+    let members = root;
+    for (const part of parts.slice(0, -1)) {
+      members[part] ??= { members: {} };
+      members = (members[part] as TreeNode).members as Record<string, TreeNode | Tensor>;
+    }
+    members[parts.at(-1)!] = tensors[i];
+  }
+  return root;
+}
 
 test("cells on top of each other are layers, one a cell, with a state each", async () => {
   const sizes = [
