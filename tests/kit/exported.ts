@@ -9,7 +9,6 @@ import {
   dense,
   dropout,
   embedding,
-  flatten,
   graph,
   gru,
   input,
@@ -19,15 +18,12 @@ import {
   maximum,
   minimum,
   multiply,
-  padding1d,
   pooling1d,
-  reshape,
   reverse,
   type SequentialOptions,
   sequential,
   subtract,
   type Tensor,
-  transpose,
 } from "../../host/index.ts";
 import { randomTensor } from "./models.ts";
 
@@ -212,30 +208,6 @@ export const REWRITTEN: readonly Exported[] = (
   layers: () => [gru(4, last), dense(6, { activation: of })],
   options: shape,
 }));
-
-/** Those that other programs run, and that do not come back. */
-export const ONE_WAY: readonly Exported[] = [
-  {
-    name: "flat",
-    layers: () => [gru(4, sequences), flatten(), dense(2)],
-    options: { ...shape, inputShape: [5, 3] },
-  },
-  {
-    name: "time and features exchanged",
-    layers: () => [gru(4, sequences), transpose(), dense(3), transpose(), gru(2)],
-    options: { ...shape, inputShape: [5, 3] },
-  },
-  {
-    name: "padded and cut off",
-    layers: () => [padding1d({ before: 2, after: -1 }), gru(2, sequences), padding1d({ before: -1, after: 1 })],
-    options: shape,
-  },
-  {
-    name: "steps taken apart",
-    layers: () => [reshape([-1, 1]), gru(2, sequences)],
-    options: shape,
-  },
-];
 
 export function make({ layers, options }: Exported): Promise<Model> {
   return sequential(layers(), options);

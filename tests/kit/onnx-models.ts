@@ -2,6 +2,7 @@ import {
   type Activation,
   activation,
   add,
+  affine,
   attention,
   average,
   bidirectional,
@@ -9,6 +10,7 @@ import {
   conv1d,
   dense,
   embedding,
+  flatten,
   type GraphNode,
   graph,
   gru,
@@ -23,14 +25,17 @@ import {
   minGru,
   multiHeadAttention,
   multiply,
+  padding1d,
   pooling1d,
   remask,
   repeat,
+  reshape,
   reverse,
   sequential,
   subtract,
   type Tensor,
   timeDistributed,
+  transpose,
 } from "../../host/index.ts";
 import { randomLabels, randomTensor } from "./models.ts";
 
@@ -66,14 +71,20 @@ function holes(B: number, T: number): Tensor {
 interface Options {
   streams?: boolean;
   tokens?: boolean;
+  /** As many as the model says, whatever they are asked to be. */
+  steps?: number;
 }
 
 /** Of layers one after the other. */
-function chain(name: string, layers: () => Layer[], { tokens, ...options }: Options = {}): OnnxModel {
+function chain(name: string, layers: () => Layer[], { tokens, steps, ...options }: Options = {}): OnnxModel {
   return {
     name,
-    make: () => sequential(layers(), { inputShape: tokens ? [null] : [null, FEATURES], seed: 7 }) as Promise<AnyModel>,
-    inputs: (B, T) => ({ x: tokens ? randomLabels([B, T], TOKENS, 1) : holes(B, T) }),
+    make: () =>
+      sequential(layers(), {
+        inputShape: tokens ? [null] : [steps ?? null, FEATURES],
+        seed: 7,
+      }) as Promise<AnyModel>,
+    inputs: (B, T) => ({ x: tokens ? randomLabels([B, T], TOKENS, 1) : holes(B, steps ?? T) }),
     ...options,
   };
 }
@@ -164,6 +175,19 @@ export const ONNX_MODELS: readonly OnnxModel[] = [
   ]),
   chain("one head without bias", () => [multiHeadAttention(1, { useBias: false }), gru(3, last)]),
 
+  // Numbers that move, and zeros.
+  chain("flat", () => [gru(4, seq), flatten(), dense(2)], { steps: 5 }),
+  chain("time and features exchanged", () => [gru(4, seq), transpose(), dense(3), transpose(), gru(2, last)], {
+    steps: 5,
+  }),
+  chain("steps taken apart", () => [reshape([-1, 1]), gru(2, seq)]),
+  chain("padded and cut off", () => [
+    padding1d({ before: 2, after: -1 }),
+    gru(2, seq),
+    padding1d({ before: -1, after: 1 }),
+  ]),
+  chain("masking, affine", () => [masking(), affine({ shiftInitializer: "randomNormal" }), gru(2, last)]),
+
   // Masks that the model makes.
   ...[seq, last].flatMap((options) => [
     chain("masking, gru", () => [masking(), gru(3, { ...seq }), gru(2, options)], streams),
@@ -187,6 +211,12 @@ export const ONNX_MODELS: readonly OnnxModel[] = [
   chain("masking, mask turned round", () => [masking(), remask("reversed"), gru(3, last)]),
   chain("masking, turned round", () => [masking(), reverse(), lightGru(3, seq), dense(2)]),
   chain("masking, attention", () => [masking(), attention(), pooling1d({ kind: "mean", global: true })]),
+  chain("masking, blind attention", () => [masking(), attention({ causal: true, blind: "mean" }), dense(2)]),
+  chain("masking, several heads, blind", () => [
+    masking(),
+    multiHeadAttention(3, { ...last, blind: "mean" }),
+    dense(2),
+  ]),
   chain("masking, several heads, causal", () => [
     masking(),
     multiHeadAttention(3, { causal: true, ...last }),

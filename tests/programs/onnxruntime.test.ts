@@ -5,7 +5,7 @@ import { isTensor } from "../../host/core/tensor.ts";
 import { toOnnx } from "../../host/formats/onnx/export.ts";
 import { gru, type Model, sequential, type Tensor } from "../../host/index.ts";
 import { close } from "../kit/core.ts";
-import { EXPORTED, EXPORTED_GRAPHS, make, ONE_WAY, REWRITTEN } from "../kit/exported.ts";
+import { EXPORTED, EXPORTED_GRAPHS, make, REWRITTEN } from "../kit/exported.ts";
 import { randomLabels, randomTensor } from "../kit/models.ts";
 import { examples, frames, ONNX_MODELS } from "../kit/onnx-models.ts";
 
@@ -35,7 +35,7 @@ const TOLERANCE = 3e-6;
 const given = (t: Tensor | Tensor<Int32Array>) =>
   new ort.Tensor(t.data instanceof Int32Array ? "int32" : "float32", t.data, t.shape);
 
-for (const one of [...EXPORTED, ...REWRITTEN, ...ONE_WAY])
+for (const one of [...EXPORTED, ...REWRITTEN])
   test(`${one.name}: the same outputs`, async () => {
     const model = await make(one);
     const x = one.tokens ? randomLabels([3, 5], one.tokens, 1) : randomTensor([3, 5, 3], 1);

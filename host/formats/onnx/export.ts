@@ -39,7 +39,7 @@ export function toOnnx(model: Model<unknown>, options: OnnxExportOptions = {}): 
   const graph = Scope.graph(file);
   const weights = Object.entries(model.weights());
   /** Steps of several inputs may differ, and so may those of outputs from those of inputs. */
-  const axes = (value: { sequence: boolean }, steps: string | null, ...more: number[]) => [
+  const axes = (value: { sequence: boolean }, steps: string | number | null, ...more: number[]) => [
     "batch",
     ...(value.sequence ? [steps] : []),
     ...more,
@@ -53,7 +53,7 @@ export function toOnnx(model: Model<unknown>, options: OnnxExportOptions = {}): 
       timeFirst: false,
       features: tokens ? 0 : port.features,
     };
-    const shape = axes(value, alone ? "time" : `${name}_time`, ...(tokens ? [] : [port.features]));
+    const shape = axes(value, port.steps ?? (alone ? "time" : `${name}_time`), ...(tokens ? [] : [port.features]));
     file.inputs.push({ name: value.name, type: tokens ? TYPE.int32 : TYPE.float, shape });
     return value;
   });

@@ -302,7 +302,10 @@ function inputShape(graph: Graph, input: number): (number | null)[] {
       `${WHERE}: input ${shown(name)}: expected [batch, time, features] in some order, got ${axes.length} axes`,
     );
   const features = axes.find(({ role }) => role === "features")?.size ?? null;
-  return [...(steps || graph.stepwise ? [null] : []), ...(use === "tokens" ? [] : [features])];
+  // A file that fixes the steps has often been made from one example; layers that rearrange sequences mean it.
+  const means = graph.nodes.some(({ type }) => type === "reshape" || type === "transpose");
+  const time = means ? (rows.find(({ role }) => role === "time")?.size ?? null) : null;
+  return [...(steps || graph.stepwise ? [time] : []), ...(use === "tokens" ? [] : [features])];
 }
 
 function weightOf({ name, shape }: Param, weights: ReadonlyMap<string, Tensor>): Float32Array {

@@ -1,3 +1,4 @@
+import { TYPE } from "../proto.ts";
 import type { Body, Call } from "./call.ts";
 import { order } from "./masks.ts";
 import type { Scope } from "./scope.ts";
@@ -56,6 +57,16 @@ function scores(scope: Scope, { config, weights }: Call, q: string, k: string, c
   return scale === "sqrt" ? scope.op("Mul", [products, scope.float(1 / Math.sqrt(columns))]) : products;
 }
 
+/** Which weights stay, of those that are seen and those of queries that see nothing. */
+function kept(scope: Scope, { inputs: [query], config }: Call, seen: string): string {
+  if (config.blind !== "mean") return seen;
+  const found = scope.op("ReduceSum", [scope.op("Cast", [seen], { to: TYPE.float }), scope.ints([-1])]);
+  const all = scope.op("Or", [seen, scope.op("Not", [scope.op("Greater", [found, scope.float(0)])])]);
+  // In one head, masked queries give zeros whatever others do.
+  if (config.heads !== undefined || !query.mask) return all;
+  return scope.op("And", [all, scope.op("Unsqueeze", [query.mask.name, scope.ints([1, 3])])]);
+}
+
 export const attend: Body = (call) => {
   const { scope, inputs, weights } = call;
   const [query, value = query, key = value] = inputs;
@@ -67,8 +78,8 @@ export const attend: Body = (call) => {
   const seen = visible(scope, call);
   if (seen) s = scope.op("Where", [seen, s, scope.float(NOTHING)]);
   let p = scope.op("Softmax", [s], { axis: -1 });
-  // A query that sees nothing has weights of its own making.
-  if (seen) p = scope.op("Where", [seen, p, scope.float(0)]);
+  // A query that sees nothing has weights of its own making: all the same.
+  if (seen) p = scope.op("Where", [kept(scope, call, seen), p, scope.float(0)]);
   const means = together(scope, scope.op("MatMul", [p, v]));
   return { name: mapped(scope, means, "output", weights), mask: query.mask };
 };

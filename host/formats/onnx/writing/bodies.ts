@@ -5,7 +5,7 @@ import type { Body } from "./call.ts";
 import { backwards, bothMasks, cleared, reversed } from "./masks.ts";
 import { bidirectional, recurrent } from "./recurrence.ts";
 import type { Scope } from "./scope.ts";
-import { conv1d, pooling1d } from "./windows.ts";
+import { conv1d, pooling1d, turned } from "./windows.ts";
 
 export type Join = (scope: Scope, inputs: readonly string[]) => string;
 
@@ -25,6 +25,7 @@ export const JOINS: Readonly<Record<string, Join>> = {
   subtract: ofTwo("Sub"),
   multiply: ofTwo("Mul"),
   maximum: ofAll("Max"),
+  minimum: ofAll("Min"),
   average: ofAll("Mean"),
 };
 
@@ -84,6 +85,18 @@ export const BODIES: Readonly<Record<string, Body>> = {
 
   repeat: ({ scope, config, inputs: [{ name }] }) => ({
     name: scope.op("Tile", [scope.op("Unsqueeze", [name, scope.ints([1])]), scope.ints([1, config.n as number, 1])]),
+  }),
+
+  // 0: the batch as it is.
+  reshape: ({ scope, config, inputs: [{ name }] }) => ({
+    name: scope.op("Reshape", [name, scope.ints([0, ...(config.shape as number[])])]),
+  }),
+
+  transpose: ({ scope, inputs: [{ name }] }) => ({ name: turned(scope, name) }),
+
+  // Below 0 steps are cut off here too.
+  padding1d: ({ scope, config, inputs: [{ name }] }) => ({
+    name: scope.op("Pad", [name, scope.ints([0, config.before as number, 0, 0, config.after as number, 0])]),
   }),
 
   reverse: ({ scope, inputs: [{ name, mask }] }) => ({

@@ -96,6 +96,11 @@ const LAYERS: Readonly<Record<string, Native>> = {
     return { ...x, name: scope.op("LayerNormalization", inputs, { axis: -1, epsilon }) };
   },
 
+  affine({ scope, owner, weights }, [x]) {
+    const scaled = scope.op("Mul", [x.name, scope.weight(`${owner}.scale`, weights.scale)]);
+    return { ...x, name: scope.op("Add", [scaled, scope.weight(`${owner}.shift`, weights.shift)]) };
+  },
+
   conv1d(context, [given]) {
     const { scope, owner, weights, config } = context;
     const windows = windowsOf(config);
