@@ -135,7 +135,9 @@ export async function fromPyTorch<M extends Model<unknown>>(
  *
  * Layers are found as Keras finds them: in files with names by these, where
  * all of the model's are there, and otherwise in order; in files of Keras 3
- * by their class and which of it they are.
+ * by their class and which of it they are. An `affine` takes a batch
+ * normalisation, whose epsilon is in no such file: it is taken to be 1e-3, as
+ * it is in Keras.
  *
  * @example await fromKeras("gru.weights.h5", await sequential([gru(64), dense(3)], { inputShape: [null, 8] }))
  * @param source path, URL, bytes, Response, File or Blob

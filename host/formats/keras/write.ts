@@ -232,8 +232,8 @@ export const WRITERS: Readonly<Record<string, Writer>> = {
   },
   affine(source) {
     const { shape, data } = source.param("scale");
-    // Statistics that leave the numbers as they are: variance + epsilon is 1, exactly.
-    const epsilon = 2 ** -10;
+    // Statistics that leave the numbers as they are: with Keras's own epsilon, variance + epsilon is 1 in float32.
+    const epsilon = 1e-3;
     const statistics: [string, number][] = [
       ["moving_mean", 0],
       ["moving_variance", 1 - epsilon],
