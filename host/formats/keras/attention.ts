@@ -3,7 +3,7 @@ import { shown } from "../../core/options.ts";
 import { attention } from "../../layers/attention.ts";
 import { multiHeadAttention } from "../../layers/multi-head-attention.ts";
 import { readInitializer } from "./config.ts";
-import { type Converter, flag, given, rate, single, size } from "./piece.ts";
+import { type Converter, flag, given, inOrder, rate, single, size } from "./piece.ts";
 
 /** Keras's layers that attend. */
 
@@ -26,9 +26,9 @@ export const convertAttention: Converter = (c, { className, name, where }) => {
     within: [""],
     mask: "first",
     shape: (query, value) => query && [query[0], value?.at(-1) ?? null],
+    least: 2,
     // A learned factor has no axes in Keras.
-    params: (stored) =>
-      Object.fromEntries(stored.slice(0, 1).map((t) => ["scale", t.shape.length ? t : { shape: [1], data: t.data }])),
+    params: (stored) => inOrder("scale")(stored.map((t) => (t.shape.length ? t : { shape: [1], data: t.data }))),
   };
 };
 
@@ -39,6 +39,8 @@ export const convertMultiHead: Converter = (c, { name, where, dialect }) => {
   ] as const)
     if (Array.isArray(c[option]) && c[option].length > 1)
       throw new FormatError(`${where}: "${option}" ${shown(c[option])}; expected one axis, such as ${shown(plain)}`);
+  for (const option of ["use_gate", "sliding_window"])
+    if (c[option]) throw new FormatError(`${where}: "${option}" ${shown(c[option])}; gruvy has it without`);
   const useBias = flag(c, "use_bias", true);
   const parts = ["query", "key", "value", "output"];
   const names = parts.flatMap((part) => [`${part}Kernel`, ...(useBias ? [`${part}Bias`] : [])]);
@@ -59,6 +61,7 @@ export const convertMultiHead: Converter = (c, { name, where, dialect }) => {
       }),
     ),
     within: parts.map((part) => `${part}_dense`),
+    least: 2,
     mask: dialect.attentionSeesMasks ? "first" : "ignores",
     shape: (query) => query && [query[0], size(single(c.output_shape)) ?? query.at(-1) ?? null],
     // Keras has an axis of heads and one of columns, where we have one of both.

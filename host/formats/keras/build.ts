@@ -29,7 +29,7 @@ export async function buildModel(keras: KerasModel): Promise<Model> {
   const given = (param: Param) => weights.of(param);
   if (isChain(calls, outputs, inputs.length)) {
     const config = { layers, inputShape: described[0].shape, seed: 0 };
-    return (await build({ kind: "sequential", config }, { given })) as Model;
+    return weights.used((await build({ kind: "sequential", config }, { given })) as Model);
   }
   const config: GraphConfig = {
     inputs: described,
@@ -43,7 +43,7 @@ export async function buildModel(keras: KerasModel): Promise<Model> {
     form: outputs.length === 1 ? "one" : "list",
     seed: 0,
   };
-  return (await build({ kind: "graph", config }, { given })) as Model;
+  return weights.used((await build({ kind: "graph", config }, { given })) as Model);
 }
 
 function refOf({ node, state }: Flow): NodeRef {
@@ -81,6 +81,7 @@ function named(outputs: readonly Flow[], calls: readonly Call[]): GraphConfig["o
 class Weights {
   private readonly steps: ReadonlyMap<string, Step>;
   private readonly params = new Map<string, Readonly<Record<string, Tensor>>>();
+  private readonly asked = new Set<string>();
 
   constructor(steps: readonly Step[]) {
     this.steps = new Map(steps.map((step) => [step.name, step]));
@@ -97,6 +98,7 @@ class Weights {
     const step = this.steps.get(name.slice(0, dot))!;
     const own = name.slice(dot + 1);
     const params = this.params.get(step.name) ?? {};
+    this.asked.add(name);
     const tensor = Object.hasOwn(params, own) ? params[own] : undefined;
     if (!tensor) throw new FormatError(`${step.where}: its weights ${shapeText(shape)} for "${own}" are missing`);
     // One without axes stands for all.
@@ -109,6 +111,22 @@ class Weights {
         `${step.where}: "${own}" has ${tensor.data[bad]} at position ${bad}; expected finite numbers`,
       );
     return all ? new Float32Array(count(shape)).fill(tensor.data[0]) : tensor.data;
+  }
+
+  /** A layer with weights left over is not the one that its class says. */
+  used(model: Model): Model {
+    // What leads to no output is not in the model.
+    for (const { name } of model.network.nodes) {
+      const params = this.params.get(name) ?? {};
+      const left = Object.keys(params).find((own) => !this.asked.has(`${name}.${own}`));
+      if (left === undefined) continue;
+      model.dispose();
+      const { where } = this.steps.get(name)!;
+      throw new FormatError(
+        `${where}: the file has weights for it that Keras's layer has not: "${left}" ${shapeText(params[left].shape)}`,
+      );
+    }
+    return model;
   }
 
   /** For models that do not say: what the first layer with weights takes. */

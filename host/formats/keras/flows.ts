@@ -51,7 +51,11 @@ export class Flows {
     if (!piece.layer) return inputs;
     // The first input of a recurrent layer is what it reads; the others are where it begins.
     const [read, begins] = piece.states ? [inputs.slice(0, 1), [...inputs.slice(1), ...states]] : [inputs, states];
-    if (read.length === 0) throw new FormatError(`${step.where}: it is called on nothing`);
+    const { least = 1 } = piece;
+    if (read.length < least)
+      throw new FormatError(
+        `${step.where}: it is called on ${read.length} inputs, and Keras's takes ${least} or more; a layer of one's own by this name is code that no file has`,
+      );
     const seen = this.seen(step, piece.mask === "merges" ? this.broadcast(piece.layer, read) : read);
     const shapes = seen.map(({ shape }) => shape);
     const shape = piece.shape ? piece.shape(...shapes) : shapes[0];

@@ -64,9 +64,12 @@ const convertTimeDistributed: Converter = (c, site) => convertInner(c, { ...site
 
 /** A layer that was trained with some of its weights held at zero, which they are in the file. */
 const convertPruned: Converter = (c, site) => {
-  const piece = convertInner(c, site, ["GRU", "Dense", "Conv1D", "Embedding"]);
+  const own: Readonly<Record<string, number>> = { GRU: 3, Dense: 2, Conv1D: 2, Embedding: 1 };
+  const piece = convertInner(c, site, Object.keys(own));
+  const { class_name: className, config } = c.layer as { class_name: string; config?: Config };
   // Masks, thresholds and a counter come after its own.
-  return { ...piece, params: (stored) => piece.params(stored.filter((_, i) => i < 3)) };
+  const count = own[className] - (config?.use_bias === false ? 1 : 0);
+  return { ...piece, params: (stored) => piece.params(stored.slice(0, count)) };
 };
 
 const merge =

@@ -24,6 +24,8 @@ export interface Piece {
   readonly shape?: (...inputs: readonly Shape[]) => Shape;
   /** Final states of a recurrent layer, its further results. */
   readonly states?: number;
+  /** The fewest inputs that Keras's takes. Default one. */
+  readonly least?: number;
   /** Parameters by their own names, from the weights in Keras's order. */
   readonly params: (stored: readonly Tensor[]) => Readonly<Record<string, Tensor>>;
 }

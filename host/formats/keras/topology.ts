@@ -4,7 +4,7 @@ import { type Config, type Dialect, snakeCase } from "./config.ts";
 import { type Flow, Flows, MOST_CALLS, type Step } from "./flows.ts";
 import { type History, type Inbound, readInbound, readTerminals } from "./inbound.ts";
 import { LAYERS, REFUSED, STEPWISE } from "./layers.ts";
-import type { Shape, Site } from "./piece.ts";
+import type { Piece, Shape, Site } from "./piece.ts";
 import { convertCells } from "./recurrent.ts";
 
 const WHERE = "loadModel()";
@@ -27,9 +27,14 @@ interface Described {
   readonly whole: unknown;
   readonly inbound: unknown;
   readonly group: string;
+  /** Where its class is from, in files of Keras 3. */
+  readonly module?: string;
 }
 
 const MODELS = ["Sequential", "Functional", "Model"];
+
+/** Modules of Keras itself. */
+const KERAS = /^(tf_|tensorflow\.(python\.)?)?keras(\.|$)/;
 
 /** Goes through the layers of a model and of the models inside it, and lists what is called on what. */
 export class Reader {
@@ -242,12 +247,14 @@ export class Reader {
   }
 
   private step(
-    { className, name, group }: Described,
+    { className, name, group, module = "keras" }: Described,
     outer: readonly string[],
     config: Config,
     rank: number | undefined,
   ): Step {
     const where = `${WHERE}: layer ${shown(name)} (${className.slice(0, 60)})`;
+    if (!KERAS.test(module))
+      throw new FormatError(`${where}: a layer of one's own, of ${shown(module)}; its code is not in the file`);
     if (!Object.hasOwn(LAYERS, className))
       throw new FormatError(
         `${where}: gruvy has no such layer; ${
@@ -262,7 +269,9 @@ export class Reader {
       );
     const own = this.flows.nameFor(name);
     const site = { className, name: own, where, dialect: this.dialect, rank: this.stepwise === undefined ? rank : 2 };
-    const piece = LAYERS[className](config, site);
+    const made = LAYERS[className](config, site);
+    // Operators have their names from layers, and know no masks.
+    const piece: Piece = module.includes(".ops.") ? { ...made, mask: "ignores" } : made;
     const names = [...outer, name, ...(piece.inner ?? [])];
     return { name: own, where, piece, place: { names, depth: outer.length + 1, group, within: piece.within } };
   }
@@ -274,7 +283,7 @@ function describe(list: readonly unknown[], group: string): Described[] {
   return list.map((layer, i) => {
     if (!isRecord(layer) || typeof layer.class_name !== "string")
       throw new FormatError(`${WHERE}: layer ${i} has no class`);
-    const { class_name: className, config: whole, inbound_nodes: inbound } = layer;
+    const { class_name: className, config: whole, inbound_nodes: inbound, module } = layer;
     const config = isRecord(whole) ? whole : {};
     const snake = snakeCase(className);
     const count = counts.get(snake) ?? 0;
@@ -286,6 +295,7 @@ function describe(list: readonly unknown[], group: string): Described[] {
       config,
       whole,
       inbound,
+      ...(typeof module === "string" && { module }),
       group: `${group}layers/${snake}${count ? `_${count}` : ""}`,
     };
   });

@@ -2,7 +2,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { FormatError, loadModel, type Tensor } from "../../../../host/index.ts";
 import { close } from "../../../kit/core.ts";
-import { h5, type Layer, layer } from "../../../kit/keras-files.ts";
+import { functional, h5, type Layer, layer } from "../../../kit/keras-files.ts";
 import { randomTensor, refuses, sameTensor } from "../../../kit/models.ts";
 
 const x = randomTensor([2, 5, 3], 1);
@@ -132,6 +132,36 @@ test("convolutions of Keras 1, of Theano, in groups, and of two products", async
     (await run([layer("Conv1D", six)], { layer: [{ shape: [2, 3, 6], data: product }] }, x)).data,
     2e-6,
     "separable",
+  );
+});
+
+test("layers of one's own under a name of Keras's are refused", async () => {
+  const own = (config: object, name = "Attention") => layer(name, { ...shape, ...config });
+  await refuses(() => run([own({})], { layer: [] }, x), FormatError, /called on 1 inputs, and Keras's takes 2 or more/);
+  const kernel = randomTensor([3, 2], 1);
+  await refuses(
+    () => run([own({ units: 2, use_bias: false }, "Dense")], { layer: [kernel, randomTensor([2], 2)] }, x),
+    FormatError,
+    /weights for it that Keras's layer has not: "bias" \[2\]/,
+  );
+  const both = functional(
+    [
+      { class: "Dense", name: "q", config: { units: 3, use_bias: false }, from: ["x"] },
+      { class: "Attention", name: "seen", from: ["q", "x"] },
+    ],
+    { q: [randomTensor([3, 3], 1)], seen: [randomTensor([3, 1], 2)] },
+    "2.9.0",
+  );
+  await refuses(
+    () => loadModel(both),
+    FormatError,
+    /"seen" \(Attention\): the file has weights for it .* "scale" \[3, 1\]/,
+  );
+  const module = { ...layer("Dense", { ...shape, units: 2 }), module: "__main__", registered_name: "Dense" };
+  await refuses(
+    () => run([module], { layer: [kernel, randomTensor([2], 2)] }, x),
+    FormatError,
+    /of "__main__"; its code/,
   );
 });
 
