@@ -8,6 +8,7 @@ import * as assert from "uvu/assert";
 import { fromPyTorch } from "../../host/formats/index.ts";
 import { toPyTorch } from "../../host/formats/torch/export.ts";
 import {
+  affine,
   bidirectional,
   dense,
   dropout,
@@ -209,6 +210,14 @@ test("dense layers hold batch normalisations, where the mapping says so", async 
   await fromPyTorch(join(folder, "batch-norm.pt"), model, { mapping, batchNormEpsilon: 1e-3 });
   const out = (await model.predict(tensor(Float32Array.from(x), [2, 5, 3]))) as Tensor;
   close(out.data, JSON.parse(readFileSync(join(folder, "batch-norm.json"), "utf8")), TOLERANCE, "batch-norm.pt");
+  // Affine layers need no mapping.
+  const direct = await sequential([...layers().slice(0, 2), affine(), dense(2), affine()], { inputShape: [null, 3] });
+  await fromPyTorch(join(folder, "batch-norm.pt"), direct, { batchNormEpsilon: 1e-3 });
+  const same = (await direct.predict(tensor(Float32Array.from(x), [2, 5, 3]))) as Tensor;
+  close(same.data, out.data, TOLERANCE, "affine layers");
+  const back = await sequential([...layers().slice(0, 2), affine(), dense(2), affine()], { inputShape: [null, 3] });
+  await fromPyTorch(toPyTorch(direct), back);
+  sameTensors(back.weights(), direct.weights(), "out and in again");
   // Another epsilon gives other numbers.
   await fromPyTorch(join(folder, "batch-norm.pt"), model, { mapping });
   const other = (await model.predict(tensor(Float32Array.from(x), [2, 5, 3]))) as Tensor;
@@ -234,7 +243,7 @@ const REFUSED: Readonly<Record<string, RegExp>> = {
   "complex.pt": /a tensor of C64; expected F32/,
   "int.pt": /a tensor of I32; expected F32/,
   "batch-norm.pt":
-    /left over: "bn.weight" \[8\].* an nn.BatchNorm1d.* a dense layer .* \{ mapping: \{ "bn": "dense" \} \}/,
+    /left over: "bn.weight" \[8\].* an nn.BatchNorm1d.* an affine layer .* \{ mapping: \{ "bn": "dense" \} \}/,
   "lstm.pt": /layer "bidirectional": "rnn" is an nn.LSTM of 3 inputs and 4 units in each direction; expected an nn.GRU/,
 };
 

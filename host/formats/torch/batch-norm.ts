@@ -1,3 +1,4 @@
+import { toAffine } from "../batch-norm.ts";
 import type { Unit } from "./match.ts";
 import type { TorchTensor } from "./tensors.ts";
 
@@ -9,40 +10,51 @@ export function isBatchNorm({ tensors }: Unit): boolean {
 }
 
 /**
- * An nn.BatchNorm1d, as it computes outside of training, as the nn.Linear of a
- * diagonal matrix that a dense layer in its place can hold:
- *
- *   y = weight · (x − mean) / √(variance + epsilon) + bias
+ * An nn.BatchNorm1d, as it computes outside of training, with the tensors of
+ * an affine layer: "scale" and "shift".
  *
  * @param epsilon which files do not hold
  */
-export function asLinear(unit: Unit, epsilon: number): Unit {
+export function asAffine(unit: Unit, epsilon: number): Unit {
   const get = (name: string) => unit.tensors.get(name)?.tensor;
   const [mean, variance] = [get("running_mean")!, get("running_var")!];
-  const n = mean.shape[0];
-  const factors = (): Float64Array => {
-    const scale = get("weight")?.read();
-    return Float64Array.from(variance.read(), (v, j) => (scale ? scale[j] : 1) / Math.sqrt(v + epsilon));
-  };
+  const folded = () =>
+    toAffine({
+      mean: mean.read(),
+      variance: variance.read(),
+      gamma: get("weight")?.read(),
+      beta: get("bias")?.read(),
+      epsilon,
+    });
+  const { dtype, shape } = variance;
+  return renamed(unit, {
+    scale: { dtype, shape, read: () => folded().scale.data },
+    shift: { dtype, shape, read: () => folded().shift.data },
+  });
+}
+
+/** The same as the nn.Linear of a diagonal matrix, which a dense layer in its place can hold. */
+export function asLinear(unit: Unit, epsilon: number): Unit {
+  const { tensors } = asAffine(unit, epsilon);
+  const [scale, shift] = [tensors.get("scale")!.tensor, tensors.get("shift")!.tensor];
+  const [n] = scale.shape;
   const weight: TorchTensor = {
-    dtype: variance.dtype,
+    ...scale,
     shape: [n, n],
     read() {
       const out = new Float32Array(n * n);
-      factors().forEach((factor, j) => {
+      scale.read().forEach((factor, j) => {
         out[j * n + j] = factor;
       });
       return out;
     },
   };
-  const bias: TorchTensor = {
-    dtype: mean.dtype,
-    shape: [n],
-    read() {
-      const [factor, means, shift] = [factors(), mean.read(), get("bias")?.read()];
-      return Float32Array.from(means, (m, j) => (shift ? shift[j] : 0) - m * factor[j]);
-    },
-  };
-  const named = (name: string, tensor: TorchTensor) => [name, { fullName: `${unit.module}.${name}`, tensor }] as const;
-  return { ...unit, tensors: new Map([named("weight", weight), named("bias", bias)]) };
+  return renamed(unit, { weight, bias: shift });
+}
+
+function renamed(unit: Unit, tensors: Readonly<Record<string, TorchTensor>>): Unit {
+  const named = Object.entries(tensors).map(
+    ([name, tensor]) => [name, { fullName: `${unit.module}.${name}`, tensor }] as const,
+  );
+  return { ...unit, tensors: new Map(named) };
 }

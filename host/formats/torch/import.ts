@@ -15,13 +15,13 @@ import { withoutWeightNorm } from "./weight-norm.ts";
 export interface FromPyTorchOptions {
   /**
    * Which module of the file fills which layer: `{ "encoder.rnn": ["gru", "gru_1"], head: "dense" }`, an array for the
-   * levels of an nn.GRU; null: not used, also of a tensor or of all that begins so. An nn.BatchNorm1d goes into a dense
-   * layer in its place. What is not named here is found by shape and order.
+   * levels of an nn.GRU; null: not used, also of a tensor or of all that begins so. An nn.BatchNorm1d goes into an affine
+   * layer, or into a dense one that is named here. What is not named is found by shape and order.
    */
   mapping?: Mapping;
   /** Use only the tensors whose names begin so, such as "encoder." */
   prefix?: string;
-  /** Of an nn.BatchNorm1d that `mapping` puts into a dense layer; files do not hold it. Default 1e-5, as PyTorch's. */
+  /** Of an nn.BatchNorm1d that an affine or a dense layer takes; files do not hold it. Default 1e-5, as PyTorch's. */
   batchNormEpsilon?: number;
   /** Fill these layers alone. Default: all. */
   layers?: readonly string[];

@@ -1,7 +1,7 @@
 import { FormatError, OptionError } from "../../core/errors.ts";
 import { shown, suggestion } from "../../core/options.ts";
 import { shapeText } from "../../core/tensor.ts";
-import { asLinear, isBatchNorm } from "./batch-norm.ts";
+import { asAffine, asLinear, isBatchNorm } from "./batch-norm.ts";
 import { described } from "./describe.ts";
 import type { TorchModule } from "./modules.ts";
 import type { TorchTensor } from "./tensors.ts";
@@ -114,7 +114,11 @@ export function choose(
   batchNormEpsilon: number,
   where: string,
 ): Map<TorchModule, Unit> {
-  const left = new Set(units);
+  // Layers that an nn.BatchNorm1d fills by itself take it before others do.
+  const folds = modules.some(({ kind }) => kind === "nn.BatchNorm1d");
+  const folded = (unit: Unit) => (isBatchNorm(unit) ? asAffine(unit, batchNormEpsilon) : unit);
+  const whole = folds ? units.map((unit) => (unit.module in mapping ? unit : folded(unit))) : units;
+  const left = new Set(whole);
   const chosen = new Map<TorchModule, Unit>();
   const problems: string[] = [];
   const take = (module: TorchModule, unit: Unit) => {
@@ -124,7 +128,7 @@ export function choose(
 
   for (const [name, to] of Object.entries(mapping)) {
     if (to === null) continue;
-    const of = units.filter(({ module }) => module === name);
+    const of = whole.filter(({ module }) => module === name);
     if (of.length === 0) throw unknown(name, units, where);
     const layers = typeof to === "string" ? [to] : [...to];
     if (layers.length !== of.length)
@@ -137,7 +141,12 @@ export function choose(
         throw new OptionError(
           `${where}: "mapping": no layer ${shown(layer)} with weights; the model has ${quoted(modules.map((m) => m.layer))}`,
         );
-      const unit = isBatchNorm(of[i]) && module.kind === "nn.Linear" ? asLinear(of[i], batchNormEpsilon) : of[i];
+      const linear = isBatchNorm(of[i]) && module.kind === "nn.Linear";
+      const unit = linear
+        ? asLinear(of[i], batchNormEpsilon)
+        : module.kind === "nn.BatchNorm1d"
+          ? folded(of[i])
+          : of[i];
       if (!fits(module, unit)) problems.push(misfit(module, unit));
       chosen.set(module, unit);
       left.delete(of[i]);
@@ -225,7 +234,7 @@ function leftOver(unit: Unit): string {
   const kind = described(unit);
   const told = `left over: ${listed(names)}${kind ? `, ${kind}` : ""}`;
   if (isBatchNorm(unit))
-    return `${told}, which gruvy has not; a dense layer of as many units in its place can hold it: { mapping: { ${shown(module)}: "dense" } }`;
+    return `${told}, which an affine layer in its place holds, or a dense layer of as many units: { mapping: { ${shown(module)}: "dense" } }`;
   if (level > 0) return `${told}, level ${level} of ${shown(module)}; it fills one more layer of that many units`;
   if (module) return `${told}; { mapping: { ${shown(module)}: null } } ignores it`;
   // Tensors that stand alone are ignored by their own names.

@@ -135,6 +135,19 @@ const MODULES: Readonly<Record<string, (node: Node, where: string) => Descriptio
     };
   },
 
+  /** Its scale and shift are those of the file's, once the statistics are known (batch-norm.ts). */
+  affine(node) {
+    const shape = shapeOf(node, "scale");
+    const all = (value: number): Tensor => ({ shape: [...shape], data: new Float32Array(shape[0]).fill(value) });
+    return {
+      kind: "nn.BatchNorm1d",
+      tensors: ["scale", "shift"].map((name) => ({ name, shape })),
+      toGruvy: ({ scale, shift }) => ({ scale, shift }),
+      // With PyTorch's own epsilon, running_var + eps is 1 in float32.
+      toTorch: ({ scale, shift }) => ({ weight: scale, bias: shift, running_mean: all(0), running_var: all(1 - 1e-5) }),
+    };
+  },
+
   layerNorm(node, where) {
     const { scale, center } = layerOf(node).config;
     // PyTorch has both, or weight alone since 2.1.
