@@ -145,6 +145,19 @@ const MODELS: readonly (readonly [name: string, make: () => TfModel, ...inputs: 
     x,
   ],
   [
+    "attention of products",
+    () => {
+      const [a, b] = [tfl.input({ shape: inputShape }), tfl.input({ shape: inputShape })];
+      const [q, k] = [a, b].map((one) => gru(5, sequences).apply(one));
+      const scores = tfl.layers.dot({ axes: [2, 2] }).apply([q, k]);
+      const weights = tfl.layers.activation({ activation: "softmax" }).apply(scores);
+      const context = tfl.layers.dot({ axes: [2, 1] }).apply([weights, k]);
+      return tfl.model({ inputs: [a, b], outputs: tfl.layers.concatenate({}).apply([context, q]) });
+    },
+    x,
+    holes,
+  ],
+  [
     "a model in a model, twice",
     () => {
       const [a, b] = [tfl.input({ shape: inputShape }), tfl.input({ shape: [6, 4] })];

@@ -1,6 +1,8 @@
 import { FormatError } from "../../core/errors.ts";
+import { attention } from "../../layers/attention.ts";
 import { dense } from "../../layers/dense.ts";
 import type { Layer } from "../../layers/layer.ts";
+import { multiply } from "../../layers/merge.ts";
 import { remask } from "../../layers/remask.ts";
 import { repeat } from "../../layers/repeat.ts";
 import { flatten } from "../../layers/reshape.ts";
@@ -28,6 +30,17 @@ export interface Flow {
   /** Which mask comes with it: flows of the same number have the same one. Absent: none. */
   readonly mask?: number;
   readonly shape: Shape;
+  /** It is scores on their way to attention, which has them inside: no node gives them. */
+  readonly scores?: Scores;
+}
+
+/** How well keys score for queries: a Dot layer's product of both, before and after a softmax. */
+interface Scores {
+  readonly query: Flow;
+  readonly key: Flow;
+  readonly softmax: boolean;
+  /** Who made them, for messages. */
+  readonly where: string;
 }
 
 export interface Call {
@@ -49,6 +62,11 @@ export class Flows {
   call(step: Step, inputs: readonly Flow[], states: readonly Flow[]): readonly Flow[] {
     const { piece } = step;
     if (!piece.layer) return inputs;
+    const [{ scores } = {} as Partial<Flow>] = inputs;
+    const { activation } = piece.layer.config;
+    if (scores && !scores.softmax && piece.layer.type === "activation" && activation === "softmax")
+      return [{ ...inputs[0], scores: { ...scores, softmax: true } }];
+    for (const flow of [...inputs, ...states]) real(flow);
     // The first input of a recurrent layer is what it reads; the others are where it begins.
     const [read, begins] = piece.states ? [inputs.slice(0, 1), [...inputs.slice(1), ...states]] : [inputs, states];
     const { least = 1 } = piece;
@@ -65,6 +83,47 @@ export class Flows {
     const output = piece.mask === "turns" ? this.remasked(flow, "reversed") : flow;
     const units = shape?.at(-1) ?? null;
     return [output, ...Array.from({ length: piece.states ?? 0 }, (_, state) => ({ node, state, shape: [units] }))];
+  }
+
+  /**
+   * Keras's Dot: of vectors, the sum of their products; of sequences, the
+   * parts of attention, Dot([queries, keys]), a softmax, Dot([that, values]).
+   *
+   * @param axes over which the two are multiplied and summed, the batch counted
+   */
+  dot(name: string, where: string, [a, b]: readonly Flow[], axes: readonly [number, number]): Flow {
+    const refuse = () =>
+      new FormatError(
+        `${where}: a product over axes ${axes.join(" and ")}; gruvy has that of two vectors, and those of attention: Dot(2) of queries and keys, a softmax, Dot((2, 1)) of that and the values`,
+      );
+    if (!a?.shape || !b?.shape || a.shape.length !== b.shape.length) throw refuse();
+    const rank = a.shape.length + 1;
+    const [i, j] = axes.map((axis) => (axis < 0 ? axis + rank : axis));
+    if (rank === 2 && i === 1 && j === 1) {
+      const product = this.join(name, where, [real(a), real(b)], multiply({ name }));
+      return this.insert(product, "sum", (own) => summing(dense(1, { name: own, useBias: false })), [1]);
+    }
+    if (a.scores?.softmax && i === 2 && j === 1) {
+      const { query, key } = a.scores;
+      const value = real(b);
+      const same = key.node === value.node && key.state === value.state;
+      const read = same ? [query, value] : [query, value, key];
+      const shape = [query.shape![0], value.shape!.at(-1)!];
+      return { ...this.join(name, where, read, attention({ name, scale: "none" })), shape };
+    }
+    if (rank !== 3 || i !== 2 || j !== 2) throw refuse();
+    const scores: Scores = { query: real(a), key: real(b), softmax: false, where };
+    return { node: Number.NaN, shape: [a.shape[0], b.shape[0]], scores };
+  }
+
+  /** Several flows, without their masks, into a layer without weights. */
+  private join(name: string, where: string, read: readonly Flow[], layer: Layer): Flow {
+    const place: Place = { names: [name], depth: 1, group: "", within: [] };
+    const inputs = read.map((flow) => this.remasked(flow, "none"));
+    return {
+      node: this.push({ name, where, piece: { layer, within: [], params: none }, place }, inputs),
+      shape: read[0].shape,
+    };
   }
 
   private push(step: Step, inputs: readonly Flow[], states: readonly Flow[] = []): number {
@@ -120,23 +179,18 @@ export class Flows {
         wide = { ...wide, shape: [steps, flow.shape!.at(-1)!], mask: undefined };
       }
       if (wide.shape!.at(-1) !== 1 || features === 1) return wide;
-      // A product with ones.
-      const ones = { shape: [], data: Float32Array.of(1) };
-      wide = this.insert(wide, "widen", (name) => ({
-        layer: dense(features, { name, useBias: false }),
-        params: () => ({ kernel: ones }),
-      }));
-      return { ...wide, shape: [...wide.shape!.slice(0, -1), features] };
+      const shape = [...wide.shape!.slice(0, -1), features];
+      return this.insert(wide, "widen", (name) => summing(dense(features, { name, useBias: false })), shape);
     });
   }
 
   /** What comes of a layer that the file does not have. */
-  private insert(flow: Flow, kind: string, make: (name: string) => Partial<Piece>): Flow {
+  private insert(flow: Flow, kind: string, make: (name: string) => Partial<Piece>, shape = flow.shape): Flow {
     const name = this.nameFor(`${kind}_${this.calls.length}`);
     const place: Place = { names: [name], depth: 1, group: "", within: [] };
     const piece: Piece = { within: [], params: none, ...make(name) };
     const where = `loadModel(): ${name}`;
-    return { ...flow, node: this.push({ name, where, piece, place }, [flow]), state: undefined };
+    return { ...flow, node: this.push({ name, where, piece, place }, [flow]), state: undefined, shape };
   }
 
   /** A name that gruvy takes, and that nothing else has. */
@@ -148,4 +202,17 @@ export class Flows {
     this.names.add(found);
     return found;
   }
+}
+
+/** A product with ones. */
+function summing(layer: Layer): Partial<Piece> {
+  return { layer, params: () => ({ kernel: { shape: [], data: Float32Array.of(1) } }) };
+}
+
+/** A flow that a node gives. @throws FormatError for scores on their way to attention */
+export function real(flow: Flow): Flow {
+  if (!flow.scores) return flow;
+  throw new FormatError(
+    `${flow.scores.where}: its product goes elsewhere than through a softmax to a product with values; gruvy has it inside attention alone`,
+  );
 }

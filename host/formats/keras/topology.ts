@@ -1,7 +1,7 @@
 import { FormatError } from "../../core/errors.ts";
 import { isRecord, shown } from "../../core/options.ts";
 import { type Config, type Dialect, snakeCase } from "./config.ts";
-import { type Flow, Flows, MOST_CALLS, type Step } from "./flows.ts";
+import { type Flow, Flows, MOST_CALLS, real, type Step } from "./flows.ts";
 import { type History, type Inbound, readInbound, readTerminals } from "./inbound.ts";
 import { LAYERS, REFUSED, STEPWISE } from "./layers.ts";
 import type { Piece, Shape, Site } from "./piece.ts";
@@ -56,7 +56,7 @@ export class Reader {
     if (!MODELS.includes(className))
       throw new FormatError(`${WHERE}: a model of class ${shown(className)}; expected ${MODELS.join(" or ")}`);
     const outputs = this.inner(className, config, [], "", undefined);
-    return { inputs: this.inputs, outputs };
+    return { inputs: this.inputs, outputs: outputs.map(real) };
   }
 
   /**
@@ -183,6 +183,7 @@ export class Reader {
     if (MODELS.includes(className)) return this.inner(className, whole, [...outer, name], `${group}/`, inputs);
     const inner = className === "TimeDistributed" && isRecord(config.layer) ? config.layer : {};
     if (MODELS.includes(String(inner.class_name))) return this.distributed(described, inner, outer, inputs);
+    if (className === "Dot" && this.stepwise === undefined) return [this.dot(name, config, inputs)];
     if (className === "RNN" && this.stepwise === undefined) {
       const flows = this.cells(described, outer, inputs, states);
       if (flows) return flows;
@@ -196,6 +197,15 @@ export class Reader {
     const { layer } = step.piece;
     if (layer?.readsTokens && inputs[0]?.node < 0) this.inputs[-1 - inputs[0].node].tokens = true;
     return this.flows.call(step, inputs, states);
+  }
+
+  private dot(name: string, { axes, normalize }: Config, inputs: readonly Flow[]): Flow {
+    const where = `${WHERE}: layer ${shown(name)} (Dot)`;
+    const [i, j] = Array.isArray(axes) ? axes : [axes, axes];
+    if (!Number.isSafeInteger(i) || !Number.isSafeInteger(j) || inputs.length !== 2)
+      throw new FormatError(`${where}: axes ${shown(axes)} of ${inputs.length} inputs; expected two of each`);
+    if (normalize === true) throw new FormatError(`${where}: normalize; gruvy has products without it`);
+    return this.flows.dot(this.flows.nameFor(name), where, inputs, [i, j]);
   }
 
   /** Cells on top of each other: each reads what the one below gives, and begins with a state of its own. */

@@ -1,7 +1,7 @@
 import { test } from "uvu";
 import { FormatError, gru, loadModel, sequential } from "../../../../host/index.ts";
 import { close } from "../../../kit/core.ts";
-import { functional } from "../../../kit/keras-files.ts";
+import { type Called, functional } from "../../../kit/keras-files.ts";
 import { randomTensor, refuses, sameTensor } from "../../../kit/models.ts";
 
 const x = randomTensor([2, 5, 3], 1);
@@ -84,6 +84,54 @@ test("merged shapes are broadcast as Keras does it", async () => {
     FormatError,
     /layer "sum": expected inputs of one shape, got 3 and 2 features/,
   );
+});
+
+test("products of queries and keys, a softmax and a product with values are attention", async () => {
+  const [q, k] = [randomTensor([3, 4], 5), randomTensor([3, 4], 6)];
+  const maps = ["q", "k"].map((name) => ({ class: "Dense", name, config: { units: 4, use_bias: false }, from: ["x"] }));
+  const parts = (values: string) => [
+    ...maps,
+    { class: "Dot", name: "scores", config: { axes: [2, 2] }, from: ["q", "k"] },
+    { class: "Activation", name: "weights", config: { activation: "softmax" }, from: ["scores"] },
+    { class: "Dot", name: "context", config: { axes: [2, 1] }, from: ["weights", values] },
+  ];
+  const weights = { q: [q], k: [k] };
+  for (const values of ["k", "x"]) {
+    const seen = { class: "Attention", name: "seen", from: values === "k" ? ["q", "k"] : ["q", "x", "k"] };
+    const expected = await (await loadModel(functional([...maps, seen], weights, "2.9.0"))).predict(x);
+    sameTensor(await (await loadModel(functional(parts(values), weights, "2.9.0"))).predict(x), expected, values);
+  }
+  const refused = (layers: readonly Called[], message: RegExp) =>
+    refuses(() => loadModel(functional(layers, weights, "2.9.0")), FormatError, message);
+  await refused(parts("k").slice(0, 3), /"scores" \(Dot\): its product goes elsewhere than through a softmax/);
+  await refused(parts("k").slice(0, 4), /its product goes elsewhere/);
+  const onward = [
+    ...parts("k").slice(0, 3),
+    { class: "GlobalMaxPooling1D", name: "most", config: {}, from: ["scores"] },
+  ];
+  await refused(onward, /its product goes elsewhere/);
+  const turned = [...maps, { class: "Dot", name: "other", config: { axes: 1 }, from: ["q", "k"] }];
+  await refused(turned, /"other" \(Dot\): a product over axes 1 and 1; gruvy has that of two vectors/);
+});
+
+test("the product of two vectors is the sum of what they have in each place", async () => {
+  const both = ["GlobalMaxPooling1D", "GlobalAveragePooling1D"];
+  const pools = both.map((kind, i) => ({ class: kind, name: `p${i}`, from: ["x"] }));
+  const [a, b] = await Promise.all(
+    pools.map(async (pool) => (await loadModel(functional([pool], {}, "2.9.0"))).predict(x)),
+  );
+  const model = functional(
+    [...pools, { class: "Dot", name: "dot", config: { axes: -1 }, from: ["p0", "p1"] }],
+    {},
+    "2.9.0",
+  );
+  const expected = [0, 1].map((row) =>
+    [0, 1, 2].reduce((sum, j) => sum + a.data[3 * row + j] * b.data[3 * row + j], 0),
+  );
+  const y = await (await loadModel(model)).predict(x);
+  close(y.data, expected, 1e-6, "sums");
+  const cosine = { class: "Dot", name: "dot", config: { axes: 1, normalize: true }, from: ["p0", "p1"] };
+  await refuses(() => loadModel(functional([...pools, cosine], {}, "2.9.0")), FormatError, /"dot" \(Dot\): normalize/);
 });
 
 test.run();
