@@ -11,6 +11,9 @@ import { Reader } from "./topology.ts";
 
 const WHERE = "loadModel()";
 
+/** Weights in a model that one number of the file stands for: a file of a few bytes may not ask for a gigabyte. */
+const MOST_REPEATED = 2 ** 22;
+
 /** A model of gruvy from one of Keras, weights and all. */
 export async function buildModel(keras: KerasModel): Promise<Model> {
   const reader = new Reader(keras.dialect);
@@ -82,6 +85,7 @@ class Weights {
   private readonly steps: ReadonlyMap<string, Step>;
   private readonly params = new Map<string, Readonly<Record<string, Tensor>>>();
   private readonly asked = new Set<string>();
+  private repeated = 0;
 
   constructor(steps: readonly Step[]) {
     this.steps = new Map(steps.map((step) => [step.name, step]));
@@ -110,7 +114,11 @@ class Weights {
       throw new FormatError(
         `${step.where}: "${own}" has ${tensor.data[bad]} at position ${bad}; expected finite numbers`,
       );
-    return all ? new Float32Array(count(shape)).fill(tensor.data[0]) : tensor.data;
+    if (!all) return tensor.data;
+    this.repeated += count(shape);
+    if (this.repeated > MOST_REPEATED)
+      throw new FormatError(`${step.where}: more than ${MOST_REPEATED} weights that are one number each`);
+    return new Float32Array(count(shape)).fill(tensor.data[0]);
   }
 
   /** A layer with weights left over is not the one that its class says. */
