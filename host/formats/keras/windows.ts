@@ -79,7 +79,7 @@ function turned({ shape, data }: Tensor): Tensor {
 }
 
 /** Numbers that a kernel may come to when its zeros are written out. */
-const LARGEST = 2 ** 26;
+const LARGEST = 2 ** 22;
 
 /** The kernel of all features from one of groups: filters of a group read the features of that group, with zeros for others. */
 function ungrouped({ shape: [K, own, N], data }: Tensor, groups: number, where: string): Tensor {
