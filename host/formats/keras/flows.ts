@@ -3,11 +3,13 @@ import { attention } from "../../layers/attention.ts";
 import { dense } from "../../layers/dense.ts";
 import type { Layer } from "../../layers/layer.ts";
 import { multiply } from "../../layers/merge.ts";
+import { padding1d } from "../../layers/padding1d.ts";
 import { remask } from "../../layers/remask.ts";
 import { repeat } from "../../layers/repeat.ts";
 import { flatten } from "../../layers/reshape.ts";
 import type { Dialect, Place } from "./config.ts";
 import { none, type Piece, type Shape } from "./piece.ts";
+import type { Cut } from "./slices.ts";
 
 /** What flows between the calls of a model: masks that Keras passes on in its own way, shapes that it broadcasts. */
 
@@ -114,6 +116,19 @@ export class Flows {
     if (rank !== 3 || i !== 2 || j !== 2) throw refuse();
     const scores: Scores = { query: real(a), key: real(b), softmax: false, where };
     return { node: Number.NaN, shape: [a.shape[0], b.shape[0]], scores };
+  }
+
+  /** A sequence of which steps are cut off, or one step of it. */
+  cut(flow: Flow, name: string, { before, after, single }: Cut): Flow {
+    const [steps, features] = flow.shape!;
+    let left = this.remasked(real(flow), "none");
+    const kept = steps === null ? null : steps - before - after;
+    if (before || after) {
+      const options = { before: -before || 0, after: -after || 0 };
+      left = this.insert(left, name, (own) => ({ layer: padding1d({ ...options, name: own }) }), [kept, features]);
+    }
+    if (!single) return left;
+    return this.insert(left, name, (own) => ({ layer: flatten({ name: own }) }), [features]);
   }
 
   /** Several flows, without their masks, into a layer without weights. */

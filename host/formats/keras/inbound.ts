@@ -16,6 +16,8 @@ export interface Inbound {
   readonly states: readonly History[];
   /** Arguments that are options of the layer in gruvy: use_causal_mask. */
   readonly options: Config;
+  /** Arguments by position that come from no layer. */
+  readonly rest: readonly unknown[];
 }
 
 const WHERE = "loadModel()";
@@ -60,7 +62,8 @@ function fromArguments(args: readonly unknown[], kwargs: Config, name: string): 
   if (read.length === 0)
     throw new FormatError(`${WHERE}: layer ${shown(name)} is called on nothing that a layer gives`);
   const options = Object.fromEntries(Object.entries(others).filter(([option]) => !IDLE.includes(option)));
-  return { inputs: read, states: histories(initial_state), options };
+  const rest = args.filter((arg) => histories(arg).length === 0);
+  return { inputs: read, states: histories(initial_state), options, rest };
 }
 
 /** ["x", 0, 0], with or without arguments after it. */

@@ -100,6 +100,7 @@ export const STEPWISE: readonly string[] = [
 
 const recurrent = "its recurrent layers have the gates of a GRU; train the model with GRU in its place";
 const code = "what it computes is Python code; build the model of layers without it";
+const parts = "it takes steps of sequences, x[:, -1] or x[:, 2:5], where the model fixes how many there are";
 const planes = "it convolves over time alone; Conv1D takes its place where there is one axis";
 
 /** Classes that no row will read, and what would do. */
@@ -112,8 +113,8 @@ export const REFUSED: Readonly<Record<string, string>> = {
   Lambda: code,
   TFOpLambda: code,
   TensorFlowOpLayer: code,
-  SlicingOpLambda: "it takes a part of a tensor; where it is the last step, use return_sequences=False",
-  GetItem: "it takes a part of a tensor; where it is the last step, use return_sequences=False",
+  SlicingOpLambda: parts,
+  GetItem: parts,
   Conv2D: planes,
   Convolution2D: planes,
   MaxPooling2D: planes,

@@ -1,11 +1,13 @@
 import { FormatError } from "../../core/errors.ts";
 import { isRecord, shown } from "../../core/options.ts";
-import { type Config, type Dialect, snakeCase } from "./config.ts";
+import type { Config, Dialect } from "./config.ts";
+import { type Described, describe, readShape, shapeOf } from "./described.ts";
 import { type Flow, Flows, MOST_CALLS, real, type Step } from "./flows.ts";
 import { type History, type Inbound, readInbound, readTerminals } from "./inbound.ts";
 import { LAYERS, REFUSED, STEPWISE } from "./layers.ts";
-import type { Piece, Shape, Site } from "./piece.ts";
+import type { Piece, Site } from "./piece.ts";
 import { convertCells } from "./recurrent.ts";
+import { readCut } from "./slices.ts";
 
 const WHERE = "loadModel()";
 
@@ -19,19 +21,10 @@ interface Input {
   tokens: boolean;
 }
 
-interface Described {
-  readonly className: string;
-  readonly name: string;
-  readonly config: Config;
-  /** Its config as it stands, which in old models is a list. */
-  readonly whole: unknown;
-  readonly inbound: unknown;
-  readonly group: string;
-  /** Where its class is from, in files of Keras 3. */
-  readonly module?: string;
-}
-
 const MODELS = ["Sequential", "Functional", "Model"];
+
+/** What x[:, -1, :] is, in TensorFlow's models and in those of Keras 3. */
+const SLICING = ["SlicingOpLambda", "GetItem"];
 
 /** Modules of Keras itself. */
 const KERAS = /^(tf_|tensorflow\.(python\.)?)?keras(\.|$)/;
@@ -183,6 +176,12 @@ export class Reader {
     if (MODELS.includes(className)) return this.inner(className, whole, [...outer, name], `${group}/`, inputs);
     const inner = className === "TimeDistributed" && isRecord(config.layer) ? config.layer : {};
     if (MODELS.includes(String(inner.class_name))) return this.distributed(described, inner, outer, inputs);
+    if (SLICING.includes(className) && this.stepwise === undefined) {
+      const [flow] = inputs;
+      const key = call?.options.slice_spec ?? call?.rest[0];
+      const cut = flow?.shape?.length === 2 ? readCut(key, flow.shape[0]) : undefined;
+      if (cut) return [this.flows.cut(flow, name, cut)];
+    }
     if (className === "Dot" && this.stepwise === undefined) return [this.dot(name, config, inputs)];
     if (className === "RNN" && this.stepwise === undefined) {
       const flows = this.cells(described, outer, inputs, states);
@@ -287,41 +286,6 @@ export class Reader {
   }
 }
 
-/** The layers of a model, each with its group in a `.keras` file: the class, and which of its class. */
-function describe(list: readonly unknown[], group: string): Described[] {
-  const counts = new Map<string, number>();
-  return list.map((layer, i) => {
-    if (!isRecord(layer) || typeof layer.class_name !== "string")
-      throw new FormatError(`${WHERE}: layer ${i} has no class`);
-    const { class_name: className, config: whole, inbound_nodes: inbound, module } = layer;
-    const config = isRecord(whole) ? whole : {};
-    const snake = snakeCase(className);
-    const count = counts.get(snake) ?? 0;
-    counts.set(snake, count + 1);
-    const name = [layer.name, config.name].find((value) => typeof value === "string") ?? `${snake}_${i}`;
-    return {
-      className,
-      name: name as string,
-      config,
-      whole,
-      inbound,
-      ...(typeof module === "string" && { module }),
-      group: `${group}layers/${snake}${count ? `_${count}` : ""}`,
-    };
-  });
-}
-
-/** What is known of a shape that a file gives. */
-function shapeOf(shape: readonly unknown[] | undefined): Shape {
-  return shape?.map((n) => (Number.isSafeInteger(n) ? (n as number) : null));
-}
-
 function rankOf(flow: Flow | undefined): number | undefined {
   return flow?.shape && flow.shape.length + 1;
-}
-
-/** The shape of a sample from [null, 12, 4]; undefined for what is no shape. */
-function readShape(shape: unknown): (number | null)[] | undefined {
-  if (!Array.isArray(shape) || shape.length < 1) return undefined;
-  return shape.slice(1) as (number | null)[];
 }

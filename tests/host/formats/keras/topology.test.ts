@@ -1,4 +1,5 @@
 import { test } from "uvu";
+import * as assert from "uvu/assert";
 import { type TreeNode, writeHdf5 } from "../../../../host/formats/hdf5/write.ts";
 import { dense, FormatError, gru, loadModel, sequential, type Tensor } from "../../../../host/index.ts";
 import { functional, h5, layer } from "../../../kit/keras-files.ts";
@@ -244,6 +245,57 @@ test("calls of models are counted as each version counts them", async () => {
   ] as const) {
     const loaded = await loadModel(model(version, calls as never, output as never));
     sameTensor(await loaded.predict(given), expected, `${version} ${calls} ${output}`);
+  }
+});
+
+test("slices of sequences, as TensorFlow and Keras 3 write them", async () => {
+  const slice = (start: number | null, stop: number | null, step: number | null = null) => ({ start, stop, step });
+  const all = slice(null, null);
+  const input = { class_name: "InputLayer", name: "x", config: { batch_input_shape: [null, 5, 3] }, inbound_nodes: [] };
+  const file = (key: unknown[], version: string) => {
+    const keras3 = key.map((part) => (typeof part === "number" ? part : { class_name: "__slice__", config: part }));
+    const tensor = { class_name: "__keras_tensor__", config: { keras_history: ["x", 0, 0] } };
+    const sliced = version.startsWith("3")
+      ? {
+          class_name: "GetItem",
+          module: "keras.src.ops.numpy",
+          inbound_nodes: [{ args: [tensor, keras3], kwargs: {} }],
+        }
+      : { class_name: "SlicingOpLambda", inbound_nodes: [["x", 0, 0, { slice_spec: key }]] };
+    const layers = [input, { ...sliced, name: "part", config: { name: "part" } }];
+    const ends = { input_layers: [["x", 0, 0]], output_layers: [["part", 0, 0]] };
+    return h5([], {}, version, { name: "m", layers, ...ends }, "Functional");
+  };
+  const rows = (from: number, to: number) =>
+    [0, 1].flatMap((b) => [...x.data.subarray((b * 5 + from) * 3, (b * 5 + to) * 3)]);
+  for (const version of ["2.9.0", "3.4.0"]) {
+    for (const [key, shape, expected] of [
+      [[all, -1, all], [2, 3], rows(4, 5)],
+      [[all, 0], [2, 3], rows(0, 1)],
+      [[all, -2, all], [2, 3], rows(3, 4)],
+      [[all, slice(1, -1)], [2, 3, 3], rows(1, 4)],
+      [[all, slice(-2, null), all], [2, 2, 3], rows(3, 5)],
+      [[all, slice(null, 2, 1), all], [2, 2, 3], rows(0, 2)],
+    ] as const) {
+      const y = await (await loadModel(file([...key], version))).predict(x);
+      assert.equal(y.shape, [...shape]);
+      assert.equal([...y.data], expected);
+    }
+    for (const key of [
+      [all, all, 0],
+      [0, all, all],
+      [all, 7],
+      [all, slice(0, 5, 2)],
+      [all, slice(3, 3)],
+      [all, -6],
+      [all],
+    ])
+      await refuses(
+        () => loadModel(file(key, version)),
+        FormatError,
+        /"part" .* x\[:, -1\] or x\[:, 2:5\]/,
+        JSON.stringify(key),
+      );
   }
 });
 
