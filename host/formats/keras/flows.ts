@@ -1,12 +1,13 @@
 import { FormatError } from "../../core/errors.ts";
 import { attention } from "../../layers/attention.ts";
+import { concatenate } from "../../layers/concatenate.ts";
 import { dense } from "../../layers/dense.ts";
 import type { Layer } from "../../layers/layer.ts";
 import { multiply } from "../../layers/merge.ts";
 import { padding1d } from "../../layers/padding1d.ts";
 import { remask } from "../../layers/remask.ts";
 import { repeat } from "../../layers/repeat.ts";
-import { flatten } from "../../layers/reshape.ts";
+import { flatten, reshape } from "../../layers/reshape.ts";
 import type { Dialect, Place } from "./config.ts";
 import { none, type Piece, type Shape } from "./piece.ts";
 import type { Cut } from "./slices.ts";
@@ -83,8 +84,9 @@ export class Flows {
     const flow: Flow = { node, mask: this.maskAfter(piece, seen, node), shape };
     // Keras's masks stay as they were where the steps have turned round, ours turn with them.
     const output = piece.mask === "turns" ? this.remasked(flow, "reversed") : flow;
-    const units = shape?.at(-1) ?? null;
-    return [output, ...Array.from({ length: piece.states ?? 0 }, (_, state) => ({ node, state, shape: [units] }))];
+    // Of two directions the output may have the units of both.
+    const units = piece.states === 1 && shape ? [shape.at(-1)!] : undefined;
+    return [output, ...Array.from({ length: piece.states ?? 0 }, (_, state) => ({ node, state, shape: units }))];
   }
 
   /**
@@ -129,6 +131,19 @@ export class Flows {
     }
     if (!single) return left;
     return this.insert(left, name, (own) => ({ layer: flatten({ name: own }) }), [features]);
+  }
+
+  /** Every step of a sequence several times over: beside each other, and then one after the other. */
+  upsampled(flow: Flow, name: string, where: string, times: number): Flow {
+    const [steps, features] = flow.shape ?? [];
+    if (flow.shape?.length !== 2 || !features)
+      throw new FormatError(
+        `${where}: how many features it reads is not in the file; save the model with an input shape`,
+      );
+    const read = Array.from({ length: times }, () => real(flow));
+    const wide = times === 1 ? read[0] : this.join(name, where, read, concatenate({ name }));
+    const shape = [steps == null ? null : steps * times, features];
+    return this.insert(wide, name, (own) => ({ layer: reshape([-1, features], { name: own }) }), shape);
   }
 
   /** Several flows, without their masks, into a layer without weights. */

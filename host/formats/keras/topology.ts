@@ -5,7 +5,7 @@ import { type Described, describe, readShape, shapeOf } from "./described.ts";
 import { type Flow, Flows, MOST_CALLS, real, type Step } from "./flows.ts";
 import { type History, type Inbound, readInbound, readTerminals } from "./inbound.ts";
 import { LAYERS, REFUSED, STEPWISE } from "./layers.ts";
-import type { Piece, Site } from "./piece.ts";
+import { type Piece, type Site, single } from "./piece.ts";
 import { convertCells } from "./recurrent.ts";
 import { readCut } from "./slices.ts";
 
@@ -25,6 +25,9 @@ const MODELS = ["Sequential", "Functional", "Model"];
 
 /** What x[:, -1, :] is, in TensorFlow's models and in those of Keras 3. */
 const SLICING = ["SlicingOpLambda", "GetItem"];
+
+/** How often a step is repeated. */
+const MOST_TIMES = 1024;
 
 /** Modules of Keras itself. */
 const KERAS = /^(tf_|tensorflow\.(python\.)?)?keras(\.|$)/;
@@ -182,6 +185,7 @@ export class Reader {
       const cut = flow?.shape?.length === 2 ? readCut(key, flow.shape[0]) : undefined;
       if (cut) return [this.flows.cut(flow, name, cut)];
     }
+    if (className === "UpSampling1D" && this.stepwise === undefined) return [this.upsampled(name, config, inputs)];
     if (className === "Dot" && this.stepwise === undefined) return [this.dot(name, config, inputs)];
     if (className === "RNN" && this.stepwise === undefined) {
       const flows = this.cells(described, outer, inputs, states);
@@ -196,6 +200,14 @@ export class Reader {
     const { layer } = step.piece;
     if (layer?.readsTokens && inputs[0]?.node < 0) this.inputs[-1 - inputs[0].node].tokens = true;
     return this.flows.call(step, inputs, states);
+  }
+
+  private upsampled(name: string, config: Config, inputs: readonly Flow[]): Flow {
+    const where = `${WHERE}: layer ${shown(name)} (UpSampling1D)`;
+    const times = single(config.size ?? config.length, 2);
+    if (!Number.isSafeInteger(times) || (times as number) < 1 || (times as number) > MOST_TIMES || inputs.length !== 1)
+      throw new FormatError(`${where}: size ${shown(times)}; expected a whole number up to ${MOST_TIMES}`);
+    return this.flows.upsampled(inputs[0], this.flows.nameFor(name), where, times as number);
   }
 
   private dot(name: string, { axes, normalize }: Config, inputs: readonly Flow[]): Flow {

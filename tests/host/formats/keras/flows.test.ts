@@ -1,4 +1,5 @@
 import { test } from "uvu";
+import * as assert from "uvu/assert";
 import { FormatError, gru, loadModel, sequential } from "../../../../host/index.ts";
 import { close } from "../../../kit/core.ts";
 import { type Called, functional } from "../../../kit/keras-files.ts";
@@ -132,6 +133,22 @@ test("the product of two vectors is the sum of what they have in each place", as
   close(y.data, expected, 1e-6, "sums");
   const cosine = { class: "Dot", name: "dot", config: { axes: 1, normalize: true }, from: ["p0", "p1"] };
   await refuses(() => loadModel(functional([...pools, cosine], {}, "2.9.0")), FormatError, /"dot" \(Dot\): normalize/);
+});
+
+test("UpSampling1D repeats steps", async () => {
+  const up = (config: object) => [{ class: "UpSampling1D", name: "up", config, from: ["x"] }];
+  const y = await (await loadModel(functional(up({ size: 3 }), {}, "2.9.0"))).predict(x);
+  assert.equal(y.shape, [2, 15, 3]);
+  assert.equal(
+    [...y.data],
+    Array.from(y.data, (_, i) => x.data[Math.floor(i / 9) * 3 + (i % 3)]),
+  );
+  sameTensor(await (await loadModel(functional(up({ size: [1] }), {}, "2.9.0"))).predict(x), x, "once");
+  await refuses(
+    () => loadModel(functional(up({ size: 0 }), {}, "2.9.0")),
+    FormatError,
+    /"up" \(UpSampling1D\): size 0/,
+  );
 });
 
 test.run();
