@@ -194,7 +194,7 @@ function legacyWeights(groups: Group): KerasModel["weights"] {
 
 /** Weights as `.keras` has them: by the place of the layer in the model, variables numbered. */
 function structuredWeights(root: Group): KerasModel["weights"] {
-  const datasets = new Map<string, Dataset>();
+  const stored = new Map<string, Dataset | null>();
   const seen = new Set<Group>();
   const walk = (group: Group, path: string) => {
     // Links may lead back.
@@ -202,13 +202,16 @@ function structuredWeights(root: Group): KerasModel["weights"] {
     seen.add(group);
     for (const name of group.names) {
       const found = group.get(name);
-      // Some versions have written paths of Windows, and the list of layers under another name.
-      const here = `${path}/${name.replaceAll("\\", "/")}`.replace(/^\/_layer_checkpoint_dependencies\//, "/layers/");
-      if (found?.kind === "group") walk(found, here);
-      else if (found) datasets.set(here.slice(1), found);
+      // Some versions have written paths of Windows.
+      const here = `${path}${name.replaceAll("\\", "/")}`;
+      stored.set(here, found?.kind === "dataset" ? found : null);
+      if (found?.kind === "group") walk(found, `${here}/`);
     }
   };
   walk(root, "");
+  const named = layerLists(stored.keys());
+  const datasets = new Map<string, Dataset>();
+  for (const [path, found] of stored) if (found) datasets.set(named(path), found);
   return async ({ group, within }) => {
     const tensors: Tensor[] = [];
     for (const inner of within)
@@ -218,5 +221,46 @@ function structuredWeights(root: Group): KerasModel["weights"] {
         tensors.push(await found.read());
       }
     return tensors;
+  };
+}
+
+/**
+ * The paths of weights with every list of layers called `layers`.
+ *
+ * Keras 2.13 and its neighbours wrote it as `_layer_checkpoint_dependencies`, where layers with weights are in twice:
+ * the second of a class is then `gru_2`, not `gru_1`. Their order is the same.
+ */
+function layerLists(paths: Iterable<string>): (path: string) => string {
+  const LIST = "_layer_checkpoint_dependencies";
+  const lists = new Map<string, Map<string, Set<number>>>();
+  const member = (name: string) => /^(.*?)(?:_(\d+))?$/s.exec(name) as RegExpExecArray;
+  const all = [...paths];
+  for (const path of all) {
+    const parts = path.split("/");
+    for (const [i, part] of parts.entries()) {
+      if (part !== LIST || i + 1 === parts.length) continue;
+      const list = parts.slice(0, i + 1).join("/");
+      const classes = lists.get(list) ?? new Map<string, Set<number>>();
+      lists.set(list, classes);
+      const [, base, number] = member(parts[i + 1]);
+      classes.set(base, (classes.get(base) ?? new Set()).add(Number(number ?? 0)));
+    }
+  }
+  if (lists.size === 0) return (path) => path;
+  const places = new Map<string, string>();
+  for (const [list, classes] of lists)
+    for (const [base, numbers] of classes)
+      [...numbers]
+        .sort((a, b) => a - b)
+        .forEach((number, k) => {
+          places.set(`${list}/${base}${number ? `_${number}` : ""}`, `${base}${k ? `_${k}` : ""}`);
+        });
+  return (path) => {
+    const parts = path.split("/");
+    return parts
+      .map((part, i) =>
+        part === LIST ? "layers" : (parts[i - 1] === LIST && places.get(parts.slice(0, i + 1).join("/"))) || part,
+      )
+      .join("/");
   };
 }

@@ -103,6 +103,12 @@ const code = "what it computes is Python code; build the model of layers without
 const parts = "it takes steps of sequences, x[:, -1] or x[:, 2:5], where the model fixes how many there are";
 const planes = "it convolves over time alone; Conv1D takes its place where there is one axis";
 
+/** Why an activation is refused with some options. */
+const NO_ACTIVATION: Readonly<Record<string, string>> = {
+  ReLU: "gruvy has one of its max_value, its negative_slope and a threshold above 0 at a time",
+  Softmax: "gruvy's is over the last axis, features",
+};
+
 /** Classes that no row will read, and what would do. */
 export const REFUSED: Readonly<Record<string, string>> = {
   LSTM: recurrent,
@@ -223,7 +229,7 @@ export const LAYERS: Readonly<Record<string, Converter>> = {
       className,
       (c, { name, where, rank }) => {
         const made = make(c, rank);
-        if (made === undefined) throw new FormatError(`${where}: with these options it is not in gruvy`);
+        if (made === undefined) throw new FormatError(`${where}: ${NO_ACTIVATION[className] ?? "not in gruvy so"}`);
         return { layer: activation(made as Activation, { name }), within: [], params: none };
       },
     ]),

@@ -147,6 +147,8 @@ test("what gruvy has not is named with the layer, and what would do", async () =
   );
   await refused(gruLayer({}, "GroupNormalization"), /gruvy has no such layer; it reads GRU, /);
   await refused(gruLayer({}, "Lambda"), /Python code; build the model of layers without it/);
+  await refused(gruLayer({ max_value: 6, threshold: 1 }, "ReLU"), /one of its max_value, its negative_slope/);
+  await refused(gruLayer({ axis: 1 }, "Softmax"), /"gru_1" \(Softmax\): gruvy's is over the last axis/);
   await refused(gruLayer({ activation: "mish" }), /layer "gru_1" \(GRU\): the activation "mish" is not in gruvy/);
   await refused(gruLayer({ time_major: true }), /"gru_1" \(GRU\): "time_major"/);
   await refused(gruLayer({ units: 5 }), /"gru_1" \(GRU\): "kernel": expected \[3, 15\], got \[3, 12\]/);
@@ -222,6 +224,56 @@ test("every file of Keras is carried with its case", () => {
   const files = readdirSync(folder);
   for (const file of files.filter((name) => /\.(keras|h5)$/.test(name) && !name.includes("weights")))
     assert.ok(files.includes(`${file}.case.json`), file);
+});
+
+test("Keras 2.13: layers with weights counted twice, in nested models too", async () => {
+  const random = (seed: number) => [
+    randomTensor([3, 9], seed),
+    randomTensor([3, 9], seed + 1),
+    randomTensor([9], seed + 2),
+  ];
+  const weights = [10, 20, 30, 40].map(random);
+  const grus = (names: string[]) =>
+    names.map((name) => layer("GRU", { units: 3, ...shape, return_sequences: true, reset_after: false }, name));
+  const inner = { class_name: "Sequential", config: { name: "inner", layers: grus(["c", "d"]) } };
+  const config = {
+    class_name: "Sequential",
+    config: { name: "s", layers: [...grus(["a", "b"]), layer("Dropout", { rate: 0.1 }, "e"), inner] },
+  };
+  const vars = (tensors: Tensor[]) => ({
+    members: { cell: { members: { vars: { members: Object.fromEntries(Object.entries(tensors)) } } } },
+  });
+  const file = (list: string, numbers: string[], path = (members: object) => ({ [list]: { members } })) =>
+    writeZip(
+      new Map([
+        ["metadata.json", new TextEncoder().encode(JSON.stringify({ keras_version: "2.13.1" }))],
+        ["config.json", new TextEncoder().encode(JSON.stringify(config))],
+        [
+          "model.weights.h5",
+          writeHdf5({
+            members: path({
+              [`gru${numbers[0]}`]: vars(weights[0]),
+              [`gru${numbers[1]}`]: vars(weights[1]),
+              dropout: vars([]),
+              sequential: {
+                members: path({ [`gru${numbers[0]}`]: vars(weights[2]), [`gru${numbers[1]}`]: vars(weights[3]) }),
+              },
+            }) as never,
+          }),
+        ],
+      ]),
+    );
+  const expected = await (await loadModel(file("layers", ["", "_1"]))).predict(x);
+  for (const numbers of [
+    ["", "_1"],
+    ["", "_2"],
+    ["_2", "_10"],
+  ])
+    sameTensor(
+      await (await loadModel(file("_layer_checkpoint_dependencies", numbers))).predict(x),
+      expected,
+      String(numbers),
+    );
 });
 
 test.run();
