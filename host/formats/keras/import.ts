@@ -192,26 +192,53 @@ function legacyWeights(groups: Group): KerasModel["weights"] {
   };
 }
 
+/** Groups that only names with separators make: of every layer of a large model, and no more than memory holds. */
+const MOST_JOINED = 100_000;
+
+/** A group or dataset by its names; Windows has written several as one, with "\\" between. */
+interface Stored {
+  members: Map<string, Stored>;
+  dataset?: Dataset;
+}
+
 /** Weights as `.keras` has them: by the place of the layer in the model, variables numbered. */
 function structuredWeights(root: Group): KerasModel["weights"] {
-  const stored = new Map<string, Dataset | null>();
+  const top: Stored = { members: new Map() };
   const seen = new Set<Group>();
-  const walk = (group: Group, path: string) => {
+  let joined = 0;
+  const read = (group: Group, into: Stored) => {
     // Links may lead back.
     if (seen.has(group)) return;
     seen.add(group);
     for (const name of group.names) {
       const found = group.get(name);
-      // Some versions have written paths of Windows.
-      const here = `${path}${name.replaceAll("\\", "/")}`;
-      stored.set(here, found?.kind === "dataset" ? found : null);
-      if (found?.kind === "group") walk(found, `${here}/`);
+      const parts = name.split(/[\\/]/);
+      joined += parts.length - 1;
+      if (joined > MOST_JOINED) throw new FormatError(`${WHERE}: the names of weights have too many parts`);
+      let at = into;
+      for (const part of parts) {
+        const next: Stored = at.members.get(part) ?? { members: new Map() };
+        at.members.set(part, next);
+        at = next;
+      }
+      if (found?.kind === "group") read(found, at);
+      else if (found) at.dataset = found;
     }
   };
-  walk(root, "");
-  const named = layerLists(stored.keys());
+  read(root, top);
   const datasets = new Map<string, Dataset>();
-  for (const [path, found] of stored) if (found) datasets.set(named(path), found);
+  const groups: [string, Stored][] = [["", top]];
+  for (let next = groups.pop(); next; next = groups.pop()) {
+    const [path, { members, dataset }] = next;
+    if (dataset) datasets.set(path, dataset);
+    for (const [name, member] of members) {
+      const twice = name === "_layer_checkpoint_dependencies";
+      groups.push([
+        `${path && `${path}/`}${twice ? "layers" : name}`,
+        twice ? { members: renumbered(member.members) } : member,
+      ]);
+    }
+  }
   return async ({ group, within }) => {
     const tensors: Tensor[] = [];
     for (const inner of within)
@@ -225,42 +252,23 @@ function structuredWeights(root: Group): KerasModel["weights"] {
 }
 
 /**
- * The paths of weights with every list of layers called `layers`.
- *
- * Keras 2.13 and its neighbours wrote it as `_layer_checkpoint_dependencies`, where layers with weights are in twice:
- * the second of a class is then `gru_2`, not `gru_1`. Their order is the same.
+ * Layers from the list that Keras 2.13 and its neighbours wrote, where those with weights are in twice: the second of
+ * a class is `gru_2`, not `gru_1`. Their order is the same.
  */
-function layerLists(paths: Iterable<string>): (path: string) => string {
-  const LIST = "_layer_checkpoint_dependencies";
-  const lists = new Map<string, Map<string, Set<number>>>();
-  const member = (name: string) => /^(.*?)(?:_(\d+))?$/s.exec(name) as RegExpExecArray;
-  const all = [...paths];
-  for (const path of all) {
-    const parts = path.split("/");
-    for (const [i, part] of parts.entries()) {
-      if (part !== LIST || i + 1 === parts.length) continue;
-      const list = parts.slice(0, i + 1).join("/");
-      const classes = lists.get(list) ?? new Map<string, Set<number>>();
-      lists.set(list, classes);
-      const [, base, number] = member(parts[i + 1]);
-      classes.set(base, (classes.get(base) ?? new Set()).add(Number(number ?? 0)));
-    }
+function renumbered(members: Map<string, Stored>): Map<string, Stored> {
+  const classes = new Map<string, [number, Stored][]>();
+  for (const [name, member] of members) {
+    const [, base, number] = /^(.*?)(?:_(\d+))?$/s.exec(name) as RegExpExecArray;
+    const found = classes.get(base) ?? [];
+    classes.set(base, found);
+    found.push([Number(number ?? 0), member]);
   }
-  if (lists.size === 0) return (path) => path;
-  const places = new Map<string, string>();
-  for (const [list, classes] of lists)
-    for (const [base, numbers] of classes)
-      [...numbers]
-        .sort((a, b) => a - b)
-        .forEach((number, k) => {
-          places.set(`${list}/${base}${number ? `_${number}` : ""}`, `${base}${k ? `_${k}` : ""}`);
-        });
-  return (path) => {
-    const parts = path.split("/");
-    return parts
-      .map((part, i) =>
-        part === LIST ? "layers" : (parts[i - 1] === LIST && places.get(parts.slice(0, i + 1).join("/"))) || part,
-      )
-      .join("/");
-  };
+  const named = new Map<string, Stored>();
+  for (const [base, found] of classes)
+    found
+      .sort(([a], [b]) => a - b)
+      .forEach(([, member], k) => {
+        named.set(k ? `${base}_${k}` : base, member);
+      });
+  return named;
 }
