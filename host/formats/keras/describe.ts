@@ -1,6 +1,7 @@
 import { FormatError } from "../../core/errors.ts";
 import type { GraphConfig, NodeRef } from "../../stacks/graph.ts";
 import type { Architecture, Model } from "../../stacks/model.ts";
+import { portOf } from "../../stacks/nodes.ts";
 import { TFJS } from "./config.ts";
 import { type Target, WRITERS, type WrittenLayer } from "./write.ts";
 
@@ -35,7 +36,8 @@ export interface DescribedModel {
  * @throws FormatError for a layer, or an option of one, that the target has not; it names the layer
  */
 export function describeModel(model: Model<unknown>, target: Target): DescribedModel {
-  const graph = graphOf(model.architecture, model.network.inputs[0].port.type === "tokens");
+  const { network } = model;
+  const graph = graphOf(model.architecture, network.inputs[0].port.type === "tokens");
   const flows = new Flows(graph, target);
   const weights = model.weights();
   const sequential = model.architecture.kind === "sequential" && graph.layers.every(({ type }) => !twoSided(type));
@@ -44,6 +46,7 @@ export function describeModel(model: Model<unknown>, target: Target): DescribedM
       throw new FormatError(
         `${WHERE}: layer "${name}" (${type}): ${target.program} has no such layer; it takes ${Object.keys(WRITERS).join(", ")}`,
       );
+    const { inputs, built } = network.nodes.find((node) => node.name === name)!;
     const written = WRITERS[type]({
       name,
       type,
@@ -51,7 +54,8 @@ export function describeModel(model: Model<unknown>, target: Target): DescribedM
       target,
       sequential,
       param: (own) => weights[`${name}.${own}`],
-      output: model.network.nodes.find((node) => node.name === name)!.built.output,
+      input: portOf(network.topology, network.nodes, inputs[0]),
+      output: built.output,
     });
     if (target.lacks.includes(written.className))
       throw new FormatError(

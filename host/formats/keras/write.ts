@@ -38,6 +38,8 @@ export interface Source {
   readonly sequential: boolean;
   /** A parameter of the layer's own. */
   readonly param: (name: string) => Tensor;
+  /** What it reads; of several inputs the first. */
+  readonly input: Port;
   /** What it gives. */
   readonly output: Port;
 }
@@ -180,17 +182,14 @@ export const WRITERS: Readonly<Record<string, Writer>> = {
     const { config: c } = source;
     if (c.units !== null)
       refuse(source, "attention that maps queries and keys", "use multiHeadAttention, or dense layers before it");
-    if (c.scale === "sqrt")
-      refuse(
-        source,
-        "attention scaled by the root of the columns",
-        'use scale "none" or "learned", or multiHeadAttention',
-      );
-    const learned = c.scale === "learned";
-    const weights = learned ? weightsOf(source, "", [["scale", "scale"]]) : [];
+    const scaled = c.scale !== "none";
+    // The root of the columns as a factor that training has not moved.
+    const root = { shape: [1], data: Float32Array.of(1 / Math.sqrt(source.input.features)) };
+    const param = (name: string) => (c.scale === "sqrt" ? root : source.param(name));
+    const weights = scaled ? weightsOf({ ...source, param }, "", [["scale", "scale"]]) : [];
     return {
       className: c.score === "additive" ? "AdditiveAttention" : "Attention",
-      config: { use_scale: learned, dropout: c.dropout },
+      config: { use_scale: scaled, dropout: c.dropout },
       // One factor has no axes.
       weights: weights.map((weight) =>
         c.score === "dot" ? { ...weight, tensor: { shape: [], data: weight.tensor.data } } : weight,

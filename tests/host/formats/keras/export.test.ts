@@ -3,6 +3,7 @@ import * as assert from "uvu/assert";
 import { exportModel } from "../../../../host/formats/index.ts";
 import {
   add,
+  attention,
   dense,
   FormatError,
   type GraphNode,
@@ -15,7 +16,7 @@ import {
   type Tensor,
 } from "../../../../host/index.ts";
 import { KERAS_MODELS } from "../../../kit/keras-models.ts";
-import { refuses, sameTensor, sameTensors } from "../../../kit/models.ts";
+import { randomTensor, refuses, sameTensor, sameTensors } from "../../../kit/models.ts";
 
 const FORMATS = ["keras", "h5", "tfjs"] as const;
 
@@ -42,6 +43,20 @@ for (const { name, formats, make, inputs } of KERAS_MODELS)
     }
     model.dispose();
   });
+
+test("attention by the root of its columns goes out with that as the factor of Keras's, and predicts the same bits", async () => {
+  const [q, v] = [input([4, 3], { name: "q" }), input([5, 3], { name: "v" })];
+  const model = await graph({ inputs: [q, v], outputs: attention()([q, v, dense(3)(v)]) });
+  const given = [randomTensor([2, 4, 3], 1), randomTensor([2, 5, 3], 2)];
+  const expected = await model.predict(given);
+  for (const format of ["keras", "h5"] as const) {
+    const back = await loadModel<Tensor>(await exportModel(model as never, format));
+    assert.equal(back.weights()["attention.scale"].data, Float32Array.of(1 / Math.sqrt(3)));
+    sameTensor(await back.predict(given), expected as Tensor, format);
+    back.dispose();
+  }
+  model.dispose();
+});
 
 test("masks that Keras would take in another way are refused, and what would do", async () => {
   const x = input([5, 3], { name: "x" });
