@@ -135,17 +135,18 @@ function untangled({ shape: [rows, columns], data }: Tensor, units: number): Ten
 export function fromKeras1Gru(parts: readonly Tensor[]): GruWeights {
   const [z, r, n] = [parts.slice(0, 3), parts.slice(3, 6), parts.slice(6, 9)];
   return {
-    kernel: beside(z[0], r[0], n[0]),
-    recurrentKernel: beside(z[1], r[1], n[1]),
-    bias: beside(z[2], r[2], n[2]),
+    kernel: besideGates(z[0], r[0], n[0]),
+    recurrentKernel: besideGates(z[1], r[1], n[1]),
+    bias: besideGates(z[2], r[2], n[2]),
   };
 }
 
 /** Three of [..., H] as one of [..., 3H]. */
-function beside(...gates: Tensor[]): Tensor {
-  const { shape } = gates[0];
+export function besideGates(z: Tensor, r: Tensor, n: Tensor): Tensor {
+  const gates = [z, r, n];
+  const { shape } = z;
   const units = shape[shape.length - 1];
-  const data = new Float32Array(3 * gates[0].data.length);
+  const data = new Float32Array(3 * z.data.length);
   gates.forEach((gate, g) => {
     for (let i = 0; i < gate.data.length; i++)
       data[Math.floor(i / units) * 3 * units + g * units + (i % units)] = gate.data[i];

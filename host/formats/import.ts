@@ -82,6 +82,10 @@ export async function importModel(source: ModelSource | ModelFiles, bytes?: Uint
   try {
     if (!bytes) return await (await import("./tfjs/import.ts")).importTfjsFiles(source as ModelFiles);
     const importer = IMPORTERS.find(({ matches }) => matches(bytes));
+    if (latin(bytes, 0, 40).startsWith("version https://git-lfs"))
+      throw new FormatError(
+        `${where}: a pointer that Git LFS has left in the place of a file; get the file with git lfs pull`,
+      );
     if (!importer)
       throw new FormatError(
         `${where}: ${bytes.length} bytes of no format known here: gruvy .safetensors, ${IMPORTERS.map(({ name }) => name).join(", ")}`,

@@ -3,8 +3,8 @@ import { isRecord, shown } from "../../core/options.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { layerFromConfig } from "../../layers/index.ts";
 import type { Json, Layer } from "../../layers/layer.ts";
+import { activate } from "./activations.ts";
 import { describe, type Graph, type Read } from "./graph.ts";
-import { activate } from "./layers.ts";
 import { Axis, type Data, single } from "./values.ts";
 
 /**

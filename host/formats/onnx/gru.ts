@@ -2,6 +2,8 @@ import type { Tensor } from "../../core/tensor.ts";
 import type { Json } from "../../layers/layer.ts";
 import { fromOnnxGru } from "../gates.ts";
 import { describe, type Emitted, type Graph, type Read } from "./graph.ts";
+import { constantVector } from "./spread.ts";
+import { unmasked } from "./steps.ts";
 import { Axis, type Data, type Floats, single, type Value } from "./values.ts";
 
 /**
@@ -50,7 +52,14 @@ export function gru(graph: Graph): void {
     throw graph.damaged(`expected B [${D}, ${6 * H}], got [${B.shape}]`);
 
   if (given.axes.length !== 3) throw graph.damaged(`expected X of 3 axes, got ${describe(given)}`);
-  const { data } = graph.rows(given, 2, I);
+  const { data: rows } = graph.rows(given, 2, I);
+  const padded = hasLengths(graph, layout ? rows.axes[1][0] : rows.axes[0][0]);
+  if (padded && !graph.padded(rows))
+    throw graph.unsupported(
+      "has lengths after layers that know none",
+      "give the layers before it none to mix steps with",
+    );
+  const data = padded ? rows : unmasked(graph, rows);
   const [time, batch] = layout ? [data.axes[1], data.axes[0]] : [data.axes[0], data.axes[1]];
   if (time.length !== 1 || batch.length !== 1)
     throw graph.unsupported(`X is ${describe(data)}`, "expected time and batch apart");
@@ -59,8 +68,7 @@ export function gru(graph: Graph): void {
   graph.assign(time[0], "time");
   graph.assign(batch[0], "batch");
 
-  const padded = lengths(graph, time[0]);
-  const initialStates = states(graph, D, H);
+  const states = initialStates(graph, data, graph.optional(5), D, H);
   const resetAfter = graph.int("linear_before_reset", 0) !== 0;
   const activations = activationsOf(graph, D);
   const config = (d: number): Record<string, Json> => ({
@@ -96,7 +104,7 @@ export function gru(graph: Graph): void {
     inputs: [graph.read(data)],
     weights: D === 1 ? { ...weights(0) } : { ...prefixed("forward", weights(0)), ...prefixed("backward", weights(1)) },
     name: graph.node.name || graph.node.outputs[0] || graph.node.outputs[1],
-    initialStates,
+    initialStates: states,
     reads: { outputs: false, state: false },
     padded,
   };
@@ -112,7 +120,6 @@ export function gru(graph: Graph): void {
           name: `${emitted.name}_reverse`,
         }) - 1
       : node;
-  if (forwards !== node) emitted.reads!.outputs = true;
 
   // Directions before units, as gruvy joins them.
   const directions = new Axis(D, D === 1 ? "one" : "directions");
@@ -126,7 +133,7 @@ export function gru(graph: Graph): void {
 }
 
 /** Whether sequences have lengths: an input of the model, which callers pass as `lengths`. */
-function lengths(graph: Graph, time: Axis): boolean {
+function hasLengths(graph: Graph, time: Axis): boolean {
   const value = graph.optional(4);
   if (!value) return false;
   if (value.kind === "mask") return true;
@@ -145,10 +152,21 @@ function lengths(graph: Graph, time: Axis): boolean {
  * Initial states that come from nodes of the graph. Zeros need nothing, and an
  * input of the model is what callers pass as `initialState`.
  */
-function states(graph: Graph, D: number, H: number): Read[] | undefined {
-  const value = graph.optional(5);
+export function initialStates(
+  graph: Graph,
+  x: Data,
+  value: Value | undefined,
+  D: number,
+  H: number,
+): Read[] | undefined {
   if (!value || isZero(value)) return undefined;
-  if (value.kind === "data" && value.node < 0 && value.axes.length === 3) {
+  const constant = constantStates(value, D, H);
+  if (constant) return constant.map((state) => constantVector(graph, x, state));
+  if (value.kind === "stack" && value.parts.length === D) {
+    const parts = value.parts.map((part) => (part.kind === "data" ? initialStates(graph, x, part, 1, H) : undefined));
+    if (parts.every((part) => part !== undefined)) return parts.flat();
+  }
+  if (value.kind === "data" && value.node < 0 && value.features.length === 0) {
     graph.use(-1 - value.node, "state");
     return undefined;
   }
@@ -166,6 +184,16 @@ function states(graph: Graph, D: number, H: number): Read[] | undefined {
     `initial_h is ${describe(value)}`,
     "expected an input of the model, zeros, or the output of a layer",
   );
+}
+
+/** States that the file has, the same for every sample. */
+function constantStates(value: Value, D: number, H: number): Float32Array[] | undefined {
+  if (value.kind === "fill") return Array.from({ length: D }, () => new Float32Array(H).fill(value.value));
+  if (value.kind !== "floats" || value.shape[value.shape.length - 1] !== H || value.data.length % (D * H))
+    return undefined;
+  const [n, { data }] = [value.data.length / (D * H), value];
+  const same = data.every((v, i) => v === data[Math.floor(i / (n * H)) * n * H + (i % H)]);
+  return same ? Array.from({ length: D }, (_, d) => data.slice(d * n * H, d * n * H + H)) : undefined;
 }
 
 function isZero(value: Value): boolean {

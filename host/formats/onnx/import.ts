@@ -9,10 +9,10 @@ import { assemble } from "../../stacks/sequential.ts";
 import { buildGraph } from "../gruvy.ts";
 import type { SourceFile } from "../import.ts";
 import { beside, readSource } from "../source.ts";
-import { DOMAIN, layerCall } from "./calls.ts";
-import { type Emitted, Graph, type Read } from "./graph.ts";
-import { OPERATORS } from "./layers.ts";
+import { describe, type Emitted, Graph, type Read } from "./graph.ts";
+import { readNodes } from "./layers.ts";
 import { External, type OnnxModel, readModel } from "./proto.ts";
+import { roll } from "./rolled.ts";
 import type { Part, Value } from "./values.ts";
 
 const WHERE = "loadModel()";
@@ -37,7 +37,14 @@ export async function importOnnx({ bytes, place }: SourceFile): Promise<Model> {
       throw new FormatError(
         `${WHERE}: data of tensors is in the file ${shown(path)}; load the model by its path or URL`,
       );
-    external.files.set(path, await readSource(beside(place, path, WHERE), WHERE));
+    const from = beside(place, path, WHERE);
+    try {
+      external.files.set(path, await readSource(from, WHERE));
+    } catch (error) {
+      throw new FormatError(
+        `${WHERE}: data of tensors is in the file ${shown(path)} beside the model: ${(error as Error).message}`,
+      );
+    }
   }
   // As with gruvy's own files, what it predicts is for the caller to say.
   return (await build(read(onnx), onnx)) as Model;
@@ -48,19 +55,7 @@ function read(onnx: OnnxModel): Graph {
   if (onnx.nodes.length > MOST_NODES)
     throw new FormatError(`${WHERE}: ${onnx.nodes.length} nodes; expected at most ${MOST_NODES}`);
   const graph = new Graph(onnx, WHERE);
-  for (const node of onnx.nodes) {
-    graph.node = node;
-    if (node.domain === DOMAIN) {
-      layerCall(graph);
-      continue;
-    }
-    if (node.domain !== "" || !Object.hasOwn(OPERATORS, node.type))
-      throw new FormatError(
-        `${WHERE}: ${node.domain ? `${node.domain}.` : ""}${node.type} node ${shown(node.name || node.outputs[0] || "")}: ` +
-          `no layer of gruvy does this; known are ${Object.keys(OPERATORS).join(", ")}`,
-      );
-    OPERATORS[node.type](graph);
-  }
+  readNodes(graph);
   return graph;
 }
 
@@ -87,9 +82,9 @@ function outputsOf(graph: Graph, onnx: OnnxModel): Output[] {
   // Final states beside other outputs are the model's own; alone they are what it is for.
   const chosen = rows.length ? rows : all.slice(-1);
   return chosen.map(({ name, value }) => {
-    const data = value.kind === "stack" ? value.parts[value.parts.length - 1] : value;
+    const data = value.kind === "stack" ? value.parts[value.parts.length - 1] : graph.settle(value);
     if (data.kind !== "data" || data.node < 0)
-      throw new FormatError(`${WHERE}: output ${shown(name)}: expected the output of a layer`);
+      throw new FormatError(`${WHERE}: output ${shown(name)}: expected the output of a layer, got ${describe(data)}`);
     return { name, from: graph.read(data) };
   });
 }
@@ -116,7 +111,12 @@ function nameOf(name: string, otherwise: string, taken: Set<string>): string {
 }
 
 async function build(graph: Graph, onnx: OnnxModel): Promise<Model<unknown>> {
-  const outputs = outputsOf(graph, onnx).map(({ name, from }) => ({ name, from: resolved(graph, from) }));
+  const made = outputsOf(graph, onnx);
+  const instead = roll(graph);
+  const outputs = made.map(({ name, from }) => {
+    const read = from.state === undefined ? instead.get(from.node) : undefined;
+    return { name, from: resolved(graph, read ?? from) };
+  });
   for (const node of graph.nodes) {
     node.inputs = node.inputs.map((read) => resolved(graph, read));
     node.initialStates = node.initialStates?.map((read) => resolved(graph, read));
@@ -127,6 +127,8 @@ async function build(graph: Graph, onnx: OnnxModel): Promise<Model<unknown>> {
       outputs.map(({ from }) => from.node),
     ),
   ].sort((a, b) => a - b);
+  checkLayers(graph, order);
+  findReads(graph, order, outputs);
   const read = new Set(order.flatMap((node) => readsOf(graph.nodes[node]).map((source) => source.node)));
   const inputs = graph.inputs.flatMap((_, i) => (read.has(-1 - i) ? [i] : []));
   const taken = new Set<string>();
@@ -184,6 +186,31 @@ function sharing(graph: Graph): (node: number) => string {
     const own = Object.entries(weights).map(([name, { data }]) => [name, numberOf(data)]);
     return JSON.stringify(own.length ? [type, config, own] : node);
   };
+}
+
+/** What single layers are right about, and a model of them all is not. */
+function checkLayers(graph: Graph, order: readonly number[]): void {
+  const made = (found: (emitted: Emitted) => boolean) => order.map((node) => graph.nodes[node]).find(found);
+  const refused = (name: string, what: string) => new FormatError(`${WHERE}: node ${shown(name)}: ${what}`);
+  const attends = made(({ type }) => type === "attention" || type === "multiHeadAttention");
+  if (graph.stepwise && attends)
+    throw refused(
+      attends.name,
+      "attention in a graph of a single step; load the network that was trained, over whole sequences",
+    );
+  // A layer that takes a step has a state of its own, which callers do not know of.
+  const step = made((emitted) => emitted.step !== undefined);
+  if (step && graph.inputs.some(({ use }) => use === "state"))
+    throw refused(step.name, "takes a step beside states that callers give; let it take h_n, or give no states");
+}
+
+/** What of recurrent layers the model reads: their outputs, their last state or both. */
+function findReads(graph: Graph, order: readonly number[], outputs: readonly Output[]): void {
+  const ends = outputs.map(({ from }) => from);
+  for (const { node, state } of [...order.flatMap((at) => readsOf(graph.nodes[at])), ...ends]) {
+    const reads = node < 0 ? undefined : graph.nodes[node].reads;
+    if (reads) reads[state === undefined ? "outputs" : "state"] = true;
+  }
 }
 
 const readsOf = ({ inputs, initialStates = [] }: Emitted): readonly Read[] => [...inputs, ...initialStates];
@@ -303,8 +330,8 @@ function inputShape(graph: Graph, input: number): (number | null)[] {
     );
   const features = axes.find(({ role }) => role === "features")?.size ?? null;
   // A file that fixes the steps has often been made from one example; layers that rearrange sequences mean it.
-  const means = graph.nodes.some(({ type }) => type === "reshape" || type === "transpose");
-  const time = means ? (rows.find(({ role }) => role === "time")?.size ?? null) : null;
+  const means = graph.fixed || graph.nodes.some(({ type }) => type === "reshape" || type === "transpose");
+  const time = means ? ((rows.find(({ role }) => role === "time") ?? rows[1])?.size ?? null) : null;
   return [...(steps || graph.stepwise ? [time] : []), ...(use === "tokens" ? [] : [features])];
 }
 

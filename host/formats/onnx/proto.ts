@@ -14,6 +14,8 @@ import * as pb from "./protobuf.ts";
 /** A tensor whose numbers are known. */
 export interface Constant {
   readonly shape: readonly number[];
+  /** One of `TYPE`, or another number of ONNX's. */
+  readonly type: number;
   /** Floats as f32; whole numbers and booleans as doubles. */
   readonly data: Float32Array | Float64Array;
 }
@@ -24,6 +26,8 @@ export interface Attribute {
   readonly i?: number;
   readonly s?: string;
   readonly t?: () => Constant;
+  /** The graph in a Loop or If. */
+  readonly g?: () => OnnxGraph;
   readonly floats: readonly number[];
   readonly ints: readonly number[];
   readonly strings: readonly string[];
@@ -49,14 +53,17 @@ export interface OnnxValue {
   readonly shape?: readonly (number | string | null)[];
 }
 
-export interface OnnxModel {
-  readonly opset: number;
-  readonly producer: string;
+export interface OnnxGraph {
   readonly nodes: readonly OnnxNode[];
   /** Read when asked for. */
   readonly initializers: ReadonlyMap<string, () => Constant>;
   readonly inputs: readonly OnnxValue[];
   readonly outputs: readonly OnnxValue[];
+}
+
+export interface OnnxModel extends OnnxGraph {
+  readonly opset: number;
+  readonly producer: string;
 }
 
 /** Numbers of ONNX's data types. */
@@ -95,6 +102,10 @@ export function readModel(file: Uint8Array, where: string, external: External): 
   }
   if (!graph) throw new FormatError(`${where}: an ONNX file without a graph`);
   if (opset < 7) throw new FormatError(`${where}: opset ${opset}; expected 7 or newer`);
+  return { opset, producer, ...readGraph(graph, where, external) };
+}
+
+function readGraph(graph: Uint8Array, where: string, external: External): OnnxGraph {
   const nodes: OnnxNode[] = [];
   const initializers = new Map<string, () => Constant>();
   const inputs: OnnxValue[] = [];
@@ -110,7 +121,7 @@ export function readModel(file: Uint8Array, where: string, external: External): 
     else if (number === 12) outputs.push(readValue(bytes, where));
     else if (number === 15) throw new FormatError(`${where}: a sparse initializer; write it as a dense one`);
   }
-  return { opset, producer, nodes, initializers, inputs, outputs };
+  return { nodes, initializers, inputs, outputs };
 }
 
 function readNode(message: Uint8Array, where: string, external: External): OnnxNode {
@@ -137,6 +148,7 @@ function readAttribute(message: Uint8Array, where: string, external: External): 
   const ints: number[] = [];
   const strings: string[] = [];
   let [name, f, i, s, t]: [string, number?, number?, string?, (() => Constant)?] = [""];
+  let g: (() => OnnxGraph) | undefined;
   for (const field of pb.fields(message, where)) {
     const { number, wire, bytes, value } = field;
     if (number === 1 && wire === 2) name = pb.text(bytes);
@@ -144,11 +156,12 @@ function readAttribute(message: Uint8Array, where: string, external: External): 
     else if (number === 3 && wire === 0) i = value;
     else if (number === 4 && wire === 2) s = pb.text(bytes);
     else if (number === 5 && wire === 2) t = tensorReader(bytes, where, external).read;
+    else if (number === 6 && wire === 2) g = () => readGraph(bytes, where, external);
     else if (number === 7) floats.push(bytes);
     else if (number === 8) pb.pushVarints(ints, field, where);
     else if (number === 9 && wire === 2) strings.push(pb.text(bytes));
   }
-  return { name, f, i, s, t, floats: [...f32(concat(floats))], ints, strings };
+  return { name, f, i, s, t, g, floats: [...f32(concat(floats))], ints, strings };
 }
 
 function readValue(message: Uint8Array, where: string): OnnxValue {
@@ -276,7 +289,7 @@ function tensorReader(message: Uint8Array, where: string, external: External): {
     } else data = Float64Array.from(whole);
     if (data.length !== n)
       throw new FormatError(`${tensor}: expected ${n} numbers for ${shapeText(shape)}, got ${data.length}`);
-    return { shape, data };
+    return { shape, type, data };
   };
   return { name, read };
 }

@@ -40,12 +40,29 @@ export interface Data {
   readonly exclusive?: boolean;
 }
 
-/** A step of layer normalisation written out as operators, before Opset 17. */
+/**
+ * A step of layer normalisation written out as operators, before Opset 17:
+ * μ, x - μ, (x - μ)², its mean, that plus ε, σ, γ / σ, x · γ / σ, and the
+ * rest, ±μ · γ / σ + β.
+ */
 export interface Moment {
   readonly kind: "moment";
   readonly of: Data;
-  readonly step: "mean" | "centered" | "squared" | "variance" | "stabilised" | "deviation";
+  readonly step:
+    | "mean"
+    | "centered"
+    | "squared"
+    | "variance"
+    | "stabilised"
+    | "deviation"
+    | "inverse"
+    | "scaled"
+    | "rest";
   readonly epsilon?: number;
+  /** Of the mean: -1 after a Neg. */
+  readonly sign?: 1 | -1;
+  readonly gamma?: Float32Array;
+  readonly beta?: Float32Array;
 }
 
 /** Known floats. */
@@ -55,13 +72,41 @@ export interface Floats {
   readonly data: Float32Array;
 }
 
-/** A size in a shape: a number, that of an axis, or one computed from those, which nothing here can use. */
-export type Size = number | Axis | null;
+/** A number times sizes of axes: of axes that are one in a shape. */
+export class Product {
+  constructor(
+    readonly factor: number,
+    readonly axes: readonly Axis[],
+  ) {}
+}
+
+/** A size in a shape: a number, that of an axis, a product of such, or another one computed, which nothing here can use. */
+export type Size = number | Axis | Product | null;
+
+/** A product of sizes. */
+export function times(a: Size, b: Size): Size {
+  if (a === null || b === null) return null;
+  const [factors, axes] = [a, b].reduce<[number, readonly Axis[]]>(
+    ([factor, all], s) =>
+      typeof s === "number"
+        ? [factor * s, all]
+        : s instanceof Axis
+          ? s.size === null
+            ? [factor, [...all, s]]
+            : [factor * s.size, all]
+          : [factor * s.factor, [...all, ...s.axes]],
+    [1, []],
+  );
+  if (axes.length === 0) return factors;
+  return factors === 1 && axes.length === 1 ? axes[0] : new Product(factors, axes);
+}
 
 /** Whole numbers: shapes, indices. */
 export interface Ints {
   readonly kind: "ints";
   readonly shape: readonly number[];
+  /** ONNX's number of their type, where it matters. */
+  readonly type?: number;
   readonly entries: readonly Size[];
 }
 
@@ -83,7 +128,7 @@ export interface Stack {
 export interface Part {
   readonly kind: "part";
   readonly input: number;
-  readonly axis: number;
+  readonly axes: readonly MergedAxis[];
   readonly from: number;
   readonly to: number;
 }
@@ -93,18 +138,136 @@ export interface Counts {
   readonly kind: "mask";
 }
 
-export type Value = Data | Floats | Ints | Fill | Stack | Part | Moment | Counts;
+/** A function of every number of data that no layer does, until more operators make it one: an erf, a part of a GELU. */
+export interface Curve {
+  readonly kind: "curve";
+  readonly of: Data;
+  readonly f: (x: number) => number;
+}
+
+/**
+ * Data with data, for every step of the one every step of the other; the left
+ * may have no steps, the right has. "beside":
+ * their features side by side; "sum": their sum; "tanh": the tanh of that; "scored": that, weighted.
+ */
+export interface Pairs {
+  readonly kind: "pairs";
+  readonly step: "beside" | "sum" | "tanh" | "scored";
+  readonly left: Data;
+  readonly right: Data;
+  /** The steps of the right, among the axes. */
+  readonly rightAxis: Axis;
+  readonly axes: readonly MergedAxis[];
+  /** "scored": what columns are multiplied by, before their sum. */
+  readonly scale?: Float32Array;
+  /** Beside one another, the features of the right come first. */
+  readonly flipped?: boolean;
+}
+
+/** Data whose axis of size 1 has been repeated for every step of a sequence. */
+export interface Repeated {
+  readonly kind: "repeated";
+  readonly of: Data;
+  readonly axes: readonly MergedAxis[];
+}
+
+/** How well queries and keys fit, on their way to an attention; axes of the one and of the other, and those of both. */
+export interface Scores {
+  readonly kind: "scores";
+  readonly axes: readonly MergedAxis[];
+  /** Which one is the query, the axis of a Softmax tells. Absent: of all keys the same one is asked. */
+  readonly left?: Data;
+  readonly right: Data;
+  /** Their steps. */
+  readonly leftAxis: Axis;
+  readonly rightAxis: Axis;
+  /** Of a product: what it is multiplied by. Of tanh(left + right): what its columns are. */
+  readonly scale: number | Float32Array;
+  readonly causal: boolean;
+  /** After Softmax: the steps that it went over. */
+  readonly over?: Axis;
+}
+
+/** Data multiplied by its scores, before the sum over its steps. */
+export interface Weighted {
+  readonly kind: "weighted";
+  readonly scores: Scores;
+  readonly of: Data;
+}
+
+export type Value =
+  | Data
+  | Floats
+  | Ints
+  | Fill
+  | Stack
+  | Part
+  | Moment
+  | Curve
+  | Pairs
+  | Repeated
+  | Scores
+  | Weighted
+  | Counts;
+
+/** What has axes that move. */
+export type Arranged = Data | Part | Scores;
+
+export const isArranged = (value: Value): value is Arranged =>
+  value.kind === "data" || value.kind === "part" || value.kind === "scores";
+
+export const isKnown = (value: Value): value is Floats | Ints => value.kind === "floats" || value.kind === "ints";
+
+/** Axes of a value, in so far as it has some. */
+export function rankOf(value: Value): number {
+  switch (value.kind) {
+    case "floats":
+    case "ints":
+      return value.shape.length;
+    case "fill":
+      return value.rank;
+    case "moment":
+    case "curve":
+    case "weighted":
+      return value.of.axes.length;
+    case "stack":
+      return value.parts[0].axes.length;
+    case "mask":
+      return 0;
+    default:
+      return value.axes.length;
+  }
+}
 
 /** Numbers that are known. */
-export function constant({ shape, data }: Constant): Floats | Ints {
-  return data instanceof Float32Array ? { kind: "floats", shape, data } : { kind: "ints", shape, entries: [...data] };
+export function constant({ shape, type, data }: Constant): Floats | Ints {
+  if (data instanceof Float32Array) return { kind: "floats", shape, data };
+  return { kind: "ints", shape, type, entries: [...data] };
 }
 
 export const single = (axis: Axis): MergedAxis => [axis];
 
+/** An axis of size 1 that an operator has put in. */
+export const isOne = (axis: MergedAxis): boolean => axis.every(({ role }) => role === "one");
+
+/** Rows of data: batch and time, in either order. */
+export const rowsOf = ({ axes, features }: Data): Axis[] =>
+  axes.flat().filter((axis) => axis.role !== "one" && !features.includes(axis));
+
 /** An index from the end counts from the length. */
 export function wrap(index: number, length: number): number {
   return index < 0 ? index + length : index;
+}
+
+/** The same numbers in the same order. */
+export function sameData(a: Data, b: Data): boolean {
+  return (
+    a.node === b.node &&
+    a.state === b.state &&
+    a.part === b.part &&
+    a.axes.length === b.axes.length &&
+    a.axes.every((axis, i) => axis.length === b.axes[i].length && axis.every((own, j) => own === b.axes[i][j]))
+  );
 }
 
 /** Whether an axis is all the features of data, in their order. */
@@ -119,98 +282,3 @@ export function sizeOf(axis: MergedAxis): number | null {
     1,
   );
 }
-
-/**
- * The axes of a Reshape's result, or undefined where it would tear axes apart
- * that gruvy keeps together.
- *
- * Sizes that are not known are large primes of their own, so that products
- * tell which axes went into which.
- *
- * @param target sizes; 0 keeps the axis at that place, -1 is what remains
- * @param split  makes the parts of an axis that is taken apart
- */
-export function reshaped(
-  data: Data,
-  target: readonly Size[],
-  allowZero: boolean,
-): { axes: MergedAxis[]; features: readonly Axis[] } | undefined {
-  const primes = new Map<Axis, bigint>();
-  const size = (axis: Axis): bigint => {
-    if (axis.size !== null) return BigInt(axis.size);
-    let prime = primes.get(axis);
-    if (prime === undefined) {
-      prime = PRIMES[primes.size % PRIMES.length];
-      primes.set(axis, prime);
-    }
-    return prime;
-  };
-  // Axes of size 1 that operators put in carry nothing.
-  const from = data.axes.flat().filter(({ role }) => role !== "one");
-  const total = from.reduce((product, axis) => product * size(axis), 1n);
-  let sizes: (bigint | undefined)[] = [];
-  for (const [i, entry] of target.entries()) {
-    if (entry === null) return undefined;
-    if (entry instanceof Axis) sizes.push(size(entry));
-    else if (entry === 0 && !allowZero) {
-      const kept = data.axes[i];
-      if (!kept) return undefined;
-      sizes.push(kept.reduce((product, axis) => product * size(axis), 1n));
-    } else sizes.push(entry === -1 ? undefined : BigInt(entry));
-  }
-  if (sizes.filter((n) => n === undefined).length > 1 || sizes.some((n) => n !== undefined && n < 1n)) return undefined;
-  const rest = sizes.reduce<bigint>((product, n) => product * (n ?? 1n), 1n);
-  if (total % rest) return undefined;
-  sizes = sizes.map((n) => n ?? total / rest);
-  if (sizes.reduce<bigint>((product, n) => product * n!, 1n) !== total) return undefined;
-
-  const isUnit = (axis: Axis | undefined) => axis?.size === 1 && data.features.includes(axis);
-  const axes: MergedAxis[] = [];
-  let features = data.features;
-  let at = 0;
-  for (let i = 0; i < sizes.length; ) {
-    const n = sizes[i]!;
-    if (n === 1n && !(at < from.length && size(from[at]) === 1n)) {
-      axes.push([new Axis(1, "one")]);
-      i++;
-      continue;
-    }
-    if (at >= from.length) return undefined;
-    // One axis into one, several into one, or one into several.
-    let product = size(from[at]);
-    if (product > n) {
-      // Features alone are split, as [directions * units] into its two.
-      const whole = from[at++];
-      if (whole.size === null || !features.includes(whole)) return undefined;
-      const parts: Axis[] = [];
-      let left = product;
-      while (left > 1n || parts.length === 0) {
-        const next = sizes[i++];
-        if (next === undefined || left % next) return undefined;
-        parts.push(new Axis(Number(next), "features"));
-        left /= next;
-      }
-      features = features.flatMap((axis) => (axis === whole ? parts : [axis]));
-      axes.push(...parts.map(single));
-      continue;
-    }
-    const merged = [from[at++]];
-    while (product < n) {
-      if (at >= from.length) return undefined;
-      product *= size(from[at]);
-      merged.push(from[at++]);
-    }
-    if (product !== n) return undefined;
-    // Features of size 1 are features too: [directions, 1] of GRUs of one unit.
-    while (isUnit(from[at]) && merged.every((axis) => features.includes(axis)) && sizes[i + 1] !== 1n)
-      merged.push(from[at++]);
-    axes.push(merged);
-    i++;
-  }
-  // What is left must be of size 1.
-  if (from.slice(at).some((axis) => size(axis) !== 1n)) return undefined;
-  return { axes, features };
-}
-
-/** Larger than any size that a graph states. */
-const PRIMES = [2147483647n, 2147483629n, 2147483587n, 2147483579n, 2147483563n, 2147483549n, 2147483543n, 2147483497n];
