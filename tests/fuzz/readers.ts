@@ -4,6 +4,8 @@ import { readSafetensors } from "../../host/formats/safetensors.ts";
 import { toPyTorch } from "../../host/formats/torch/export.ts";
 import { bidirectional, dense, gru, loadModel, type Model, sequential, type Tensor, tensor } from "../../host/index.ts";
 import { KERAS_MODELS } from "../kit/keras-models.ts";
+import { GRAPHS, graphFile } from "../kit/onnx-graphs.ts";
+import { BLEND, COUNT, GATES, loopFile } from "../kit/onnx-loop.ts";
 import { ONNX_MODELS } from "../kit/onnx-models.ts";
 import { torchFile } from "../kit/torch-file.ts";
 
@@ -117,7 +119,8 @@ export const READERS: readonly Reader[] = [
         "several heads",
         "a decoder that begins with the encoder's states",
       ]);
-      return [...own, ...called, ...names.map((name) => fixture(`torch-files/${name}.onnx`))];
+      const graphs = [...Object.values(GRAPHS).map(graphFile), loopFile([...GATES, ...BLEND, ...COUNT])];
+      return [...own, ...called, ...graphs, ...names.map((name) => fixture(`torch-files/${name}.onnx`))];
     },
     read: loadModel,
   },
