@@ -169,6 +169,7 @@ export function besideOneAnother(graph: Graph, given: readonly Data[]): Data {
 function variadic(layer: string, two: Operator | undefined): Operator {
   return (graph) => {
     const values = graph.node.inputs.map((_, i) => graph.input(i));
+    if (values.length === 0) throw graph.damaged("reads nothing");
     if (values.length === 1) return graph.set(0, values[0]);
     if (values.length === 2 && two) return two(graph);
     const data = values.map((_, i) => graph.data(i));

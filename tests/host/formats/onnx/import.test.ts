@@ -77,6 +77,8 @@ test("what a node asks for and gruvy cannot do is said, with what would do", asy
       /MatMul node .*flattens sequences of any length; give the input a fixed number of steps/,
     ],
     [[["MatMul", ["x", "wide"], ["y"]]], /MatMul node "MatMul_0": expected 4 features, got 3/],
+    [[["Sum", [], ["y"]]], /Sum node "Sum_0": reads nothing/],
+    [[["Concat", [], ["y"], { axis: 1 }]], /Concat node "Concat_0": input 0 is missing/],
     [[["MatMul", ["x", "nothing"], ["y"]]], /reads "nothing", which nothing before it makes/],
     [[["Div", ["x", "x"], ["y"]]], /Div node .*no layer does this with data/],
     [[["MatMul", ["x", "K"], ["h"]]], /output "y": nothing makes it/],
