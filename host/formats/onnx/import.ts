@@ -9,11 +9,11 @@ import { assemble } from "../../stacks/sequential.ts";
 import { buildGraph } from "../gruvy.ts";
 import type { SourceFile } from "../import.ts";
 import { beside, readSource } from "../source.ts";
-import { describe, type Emitted, Graph, type Read } from "./graph.ts";
-import { readNodes } from "./layers.ts";
 import { External, type OnnxModel, readModel } from "./proto.ts";
-import { roll } from "./rolled.ts";
-import type { Part, Value } from "./values.ts";
+import { describe, type Emitted, Graph, type Read } from "./reading/graph.ts";
+import { readNodes } from "./reading/layers.ts";
+import { roll } from "./reading/rolled.ts";
+import type { Part, Value } from "./reading/values.ts";
 
 const WHERE = "loadModel()";
 
