@@ -109,7 +109,7 @@ function functionOf({ type, config, weights }: Emitted): Fn | undefined {
 
 /** Data as functions of what they were made of, the nearest first. */
 function chain(graph: Graph, data: Data): Curve[] {
-  const all: Curve[] = [{ kind: "curve", of: data, f: (x) => x }];
+  const all: Curve[] = [{ kind: "curve", of: data, f: (x) => x, size: 0 }];
   for (let { node, f }: { node: number; f: Fn } = { node: data.node, f: all[0].f }; node >= 0 && !data.state; ) {
     const emitted = graph.nodes[node];
     const own = functionOf(emitted);
@@ -117,7 +117,7 @@ function chain(graph: Graph, data: Data): Curve[] {
     const outer = f;
     f = (x) => outer(own(x));
     node = emitted.inputs[0].node;
-    all.push({ kind: "curve", of: { ...data, node, exclusive: undefined }, f });
+    all.push({ kind: "curve", of: { ...data, node, exclusive: undefined }, f, size: all.length });
     if (all.length > 16) break;
   }
   return all;
@@ -125,12 +125,20 @@ function chain(graph: Graph, data: Data): Curve[] {
 
 const curvesOf = (graph: Graph, value: Data | Curve): Curve[] => {
   if (value.kind === "data") return chain(graph, value);
-  return chain(graph, value.of).map(({ of, f }) => ({ kind: "curve", of, f: (x) => value.f(f(x)) }));
+  return chain(graph, value.of).map(({ of, f, size }) => ({
+    kind: "curve",
+    of,
+    f: (x) => value.f(f(x)),
+    size: value.size + size,
+  }));
 };
+
+/** The longest way to write an activation is a dozen operators. */
+const MOST_OPERATORS = 64;
 
 /** A function as an activation, where it is one by now; else as it is. */
 function settled(graph: Graph, curve: Curve): Data | Curve {
-  const activation = activationOf(curve.f);
+  const activation = curve.size > MOST_OPERATORS ? undefined : activationOf(curve.f);
   if (activation === undefined) return curve;
   const of = graph.withFeatures(curve.of);
   return { ...graph.push("activation", { activation }, of), features: of.features };
@@ -138,13 +146,21 @@ function settled(graph: Graph, curve: Curve): Data | Curve {
 
 /** A function of data, or of a function of data. */
 export function curved(graph: Graph, value: Data | Curve, f: Fn): Data | Curve {
-  const inner = value.kind === "curve" ? value : { of: value, f: (x: number) => x };
-  const curve: Curve = { kind: "curve", of: inner.of, f: (x) => f(inner.f(x)) };
+  const inner = value.kind === "curve" ? value : { of: value, f: (x: number) => x, size: 0 };
+  const curve: Curve = { kind: "curve", of: inner.of, f: (x) => f(inner.f(x)), size: inner.size + 1 };
   for (const own of curvesOf(graph, curve)) {
     const made = settled(graph, own);
     if (made.kind === "data") return made;
   }
-  return curve;
+  return bounded(graph, curve);
+}
+
+function bounded(graph: Graph, curve: Curve): Curve {
+  if (curve.size <= MOST_OPERATORS) return curve;
+  throw graph.unsupported(
+    `a function written in more than ${MOST_OPERATORS} operators`,
+    `expected one of ${Object.keys(KNOWN).join(", ")}`,
+  );
 }
 
 /** Two functions of the same data, or one and a number, put together. @returns undefined for what is not both */
@@ -169,7 +185,8 @@ export function combined(
   for (const own of curvesOf(graph, a)) {
     const other = others.find(({ of }) => sameData(of, own.of));
     if (!other) continue;
-    return settled(graph, { kind: "curve", of: own.of, f: (v) => f(own.f(v), other.f(v)) });
+    const size = own.size + other.size + 1;
+    return settled(graph, bounded(graph, { kind: "curve", of: own.of, f: (v) => f(own.f(v), other.f(v)), size }));
   }
   return undefined;
 }

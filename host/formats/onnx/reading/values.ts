@@ -143,6 +143,8 @@ export interface Curve {
   readonly kind: "curve";
   readonly of: Data;
   readonly f: (x: number) => number;
+  /** Operators that it takes, each as often as it is evaluated. */
+  readonly size: number;
 }
 
 /**
