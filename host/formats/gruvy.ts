@@ -249,7 +249,7 @@ export async function build({ kind, config }: Architecture, weights: Weights): P
     throw new FormatError('loadModel(): the architecture is neither "sequential" nor "graph"');
   const { layers, inputShape, seed } = config as { layers?: unknown; inputShape?: unknown; seed?: unknown };
   if (!Array.isArray(layers) || layers.length === 0 || layers.length > MOST_LAYERS)
-    throw new FormatError("loadModel(): the architecture has no list of layers");
+    throw new FormatError(`loadModel(): the architecture has no list of 1 to ${MOST_LAYERS} layers`);
   try {
     const made = layers.map((layer: unknown) => {
       if (
@@ -274,7 +274,7 @@ export function buildGraph(config: GraphConfig, layers: readonly Layer[], weight
   const damaged = (what: string) => new FormatError(`loadModel(): the graph has ${what}`);
   const list = (value: unknown, what: string): readonly Record<string, unknown>[] => {
     if (!Array.isArray(value) || !value.length || value.length > MOST_LAYERS || !value.every(isRecord))
-      throw damaged(`no list of ${what}`);
+      throw damaged(`no list of 1 to ${MOST_LAYERS} ${what}`);
     return value;
   };
   const inputs = list(config.inputs, "inputs").map(({ name, shape, type }) =>
