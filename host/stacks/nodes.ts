@@ -4,6 +4,9 @@ import type { Initializer } from "../layers/initializers.ts";
 import type { Builder, Param, Port } from "../layers/layer.ts";
 import type { Network, Node, NodeSpec, Packed, Quantization, Source, Topology } from "./network.ts";
 
+/** Features, and steps that are fixed, of what a layer gives. */
+const MOST = 2 ** 24;
+
 /**
  * Builds the layers of a model, in order: each declares its parameters and
  * the packed copies of them. A layer that is used again gets those of its
@@ -70,6 +73,11 @@ export function buildNodes(
     checkArity(spec);
     const ports = spec.inputs.map((source) => portOf(topology, nodes, source));
     const built = spec.layer.build(builder, ports);
+    const { features, steps } = built.output;
+    if (features > MOST || (steps ?? 0) > MOST)
+      throw new ShapeError(
+        `layer "${spec.name}": its output would be [batch, ${steps === null ? "" : `${steps}, `}${features}]; expected at most ${MOST} of each`,
+      );
     const node: Node = { ...spec, built, params };
     checkInitialStates(topology, nodes, node);
     nodes.push(node);

@@ -525,6 +525,7 @@ test("what does not make a graph is refused, and leaves no memory behind", async
     [() => graph({ inputs: x, outputs: gru(4, { stateful: true })(x, { initialState: gru(4)(x) }) }), OptionError, /a stateful layer begins where/],
     [() => { const d = dense(2); return graph({ inputs: [x, z], outputs: [d(x), d(z)] }); }, ShapeError, /layer "dense" is used more than once: "dense.kernel" would be \[4, 2\] here, and is \[3, 2\] in its first use/],
     [() => graph({ inputs: x, outputs: timeDistributed(gru(2))(x) }), ShapeError, /a gru needs a time axis/],
+    [() => { let y = concatenate()([x, x]); for (let i = 0; i < 2000; i++) y = concatenate()([y, y]); return graph({ inputs: x, outputs: y }); }, ShapeError, /layer "concatenate_\d+": its output would be \[batch, \d+\]; expected at most 16777216 of each/],
     [() => sequential([add()], { inputShape: [3] }), ShapeError, /layer "add": expected at least 2 inputs, got 1/],
   ]; // biome-ignore format: a table
   for (const [run, kind, message] of cases) await refuses(async () => run(), kind, message);
