@@ -153,6 +153,17 @@ export const KERAS_MODELS: readonly KerasModel[] = [
   ]),
   chain("padded", KERAS, [padding1d({ before: 2, after: 1 }), gru(3, sequences), padding1d({ before: -3, after: 0 })]),
   chain("slopes", KERAS, [dense(4), activation({ name: "elu", alpha: 0.7 }), dense(4, { activation: "elu" })]),
+  chain("slopes in layers", KERAS, [
+    conv1d(4, 2, { activation: { name: "leakyRelu", alpha: 0.3 } }),
+    gru(4, { ...sequences, activation: { name: "elu", alpha: 0.7 } }),
+    dense(4, { activation: { name: "hardtanh", alpha: 0, beta: 0.4 } }),
+    dense(4, { activation: { name: "leakyRelu", alpha: 0.2 } }),
+  ]),
+  chain("activations of Keras 3", KERAS, [
+    dense(4, { activation: "hardSigmoid" }),
+    dense(4, { activation: "hardtanh" }),
+    dense(4, { activation: "logSigmoid" }),
+  ]),
   chain("self-attention", KERAS, [multiHeadAttention(2, { keyUnits: 3, units: 4 }), layerNorm()]),
   nodes(
     "residual",

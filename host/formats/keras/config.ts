@@ -1,7 +1,7 @@
 import { FormatError } from "../../core/errors.ts";
 import { isRecord, shown } from "../../core/options.ts";
 import type { Tensor } from "../../core/tensor.ts";
-import type { ActivationName } from "../../layers/activations.ts";
+import { type ActivationName, resolveActivation } from "../../layers/activations.ts";
 import { type Initializer, initializerConfig } from "../../layers/initializers.ts";
 import type { Json } from "../../layers/layer.ts";
 
@@ -175,9 +175,18 @@ export function readActivation(value: unknown, dialect: Dialect, where: string):
 
 /** The Keras name of an activation of ours, or undefined where Keras has none that takes it. */
 export function writeActivation(value: Json, dialect: Dialect): string | undefined {
-  if (value === dialect.hardSigmoid) return "hard_sigmoid";
-  const same = JSON.stringify(value);
-  return Object.keys(ACTIVATIONS).find((name) => JSON.stringify(ACTIVATIONS[name]) === same);
+  if (sameActivation(value, dialect.hardSigmoid)) return "hard_sigmoid";
+  return Object.keys(ACTIVATIONS).find((name) => sameActivation(value, ACTIVATIONS[name]));
+}
+
+/** Whether two compute the same: what they are called and more than float32 of their numbers do not matter. */
+export function sameActivation(a: Json, b: Json): boolean {
+  const [x, y] = [a, b].map((value) => {
+    const { kind, alpha, beta, name } = resolveActivation("exportModel()", "activation", value, true);
+    // Those of whole rows are one kind.
+    return [kind < 0 ? name : kind, Math.fround(alpha), Math.fround(beta)];
+  });
+  return x.every((part, i) => part === y[i]);
 }
 
 /** Keras's initialisers by class; how weights began matters to nobody who has them, so others are left out. */

@@ -44,7 +44,7 @@ export function describeModel(model: Model<unknown>, target: Target): DescribedM
   const layers = flows.order().map(({ type, name, config }): DescribedLayer => {
     if (!Object.hasOwn(WRITERS, type))
       throw new FormatError(
-        `${WHERE}: layer "${name}" (${type}): ${target.program} has no such layer; it takes ${Object.keys(WRITERS).join(", ")}`,
+        `${WHERE}: layer "${name}" (${type}): ${target.program} has no such layer; export to "onnx", or use ${Object.keys(WRITERS).join(", ")}`,
       );
     const { inputs, built } = network.nodes.find((node) => node.name === name)!;
     const written = WRITERS[type]({
@@ -224,7 +224,8 @@ class Flows {
       }
       if (comes && from.some((node) => turned[node]) && readsMasks(type, config))
         refuse("leaves a mask as it is where goBackwards turns the steps round", 'put remask("reversed") before it');
-      if (comes && this.seesNoMask(i)) refuse("does not see masks here", 'put remask("none") before it');
+      if (comes && this.seesNoMask(i))
+        refuse("does not see masks here", 'put remask("none") before it, or export to "onnx"');
       if (comes && type === "multiHeadAttention" && config.blind !== "mean")
         refuse("has no zeros for queries that see nothing", 'make it with blind: "mean"');
       if (

@@ -1,3 +1,4 @@
+import { FormatError } from "../../core/errors.ts";
 import { isRecord } from "../../core/options.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import type { Architecture, Model } from "../../stacks/model.ts";
@@ -14,7 +15,7 @@ const KERAS3 = "3.9.2";
 const target = (version: string): Target => ({
   ...kerasDialect(version),
   resetAfter: true,
-  lacks: version === KERAS2 ? ["log_sigmoid", "hard_tanh"] : [],
+  lacks: version === KERAS2 ? ["leaky_relu", "relu6", "log_softmax", "log_sigmoid", "hard_tanh"] : [],
 });
 
 /**
@@ -131,11 +132,22 @@ function nodeAt(root: MutableNode, path: string): MutableNode {
   return path.split("/").reduce((node, part) => (node.members[part] ??= { members: {} }) as MutableNode, root);
 }
 
-/** What Keras 3 cannot read as Keras 2 writes it: its own hard sigmoid, and calls whose arguments are tensors. */
+/** What Keras 3 cannot read as Keras 2 writes it: calls whose arguments are tensors. */
 function needsKeras3({ kind, config }: Architecture): boolean {
   const text = JSON.stringify(config);
   const calls = kind === "graph" && text.includes('"initialStates"');
-  return calls || /"hardSigmoid"|"type":"(attention|multiHeadAttention)"/.test(text);
+  return calls || /"type":"(attention|multiHeadAttention)"/.test(text);
+}
+
+/** As Keras 2 has a model, or as Keras 3 where only that has it. */
+function describeOlder(model: Model<unknown>): { version: string; described: DescribedModel } {
+  if (!needsKeras3(model.architecture))
+    try {
+      return { version: KERAS2, described: describeModel(model, target(KERAS2)) };
+    } catch (error) {
+      if (!(error instanceof FormatError)) throw error;
+    }
+  return { version: KERAS3, described: describeModel(model, target(KERAS3)) };
 }
 
 /**
@@ -145,8 +157,7 @@ function needsKeras3({ kind, config }: Architecture): boolean {
  * @throws FormatError for what Keras has not
  */
 export async function toH5(model: Model<unknown>): Promise<Uint8Array> {
-  const version = needsKeras3(model.architecture) ? KERAS3 : KERAS2;
-  const described = describeModel(model, target(version));
+  const { version, described } = describeOlder(model);
   const groups: Record<string, TreeNode> = {};
   for (const { name, weights } of described.layers) {
     const root: MutableNode = { members: {} };

@@ -1,7 +1,8 @@
 import { FormatError } from "../../core/errors.ts";
 import type { Tensor } from "../../core/tensor.ts";
+import { resolveActivation } from "../../layers/activations.ts";
 import type { Json, Port } from "../../layers/layer.ts";
-import { type Dialect, writeActivation, writeInitializer } from "./config.ts";
+import { type Dialect, TFJS, writeActivation, writeInitializer } from "./config.ts";
 
 /** A layer as Keras describes it. */
 export interface WrittenLayer {
@@ -59,17 +60,38 @@ function weightsOf(
   return names.map(([name, own]) => ({ name, group, tensor: param(own) }));
 }
 
-/** Keras's name of an activation. */
-function activationName(source: Source, value: Json): string {
-  const { target } = source;
+/** Keras's name of an activation, where it has one. */
+function activationName({ target }: Source, value: Json): string | undefined {
   const found = writeActivation(value, target);
-  if (found !== undefined && !target.lacks.includes(found)) return found;
-  const hard = value === "hardSigmoid" || value === "hardSigmoid02";
-  const means = target.hardSigmoid === "hardSigmoid" ? "x/6 + 0.5" : "0.2x + 0.5";
+  return found === undefined || target.lacks.includes(found) ? undefined : found;
+}
+
+/** The layer that Keras has for an activation with numbers of its own. */
+function activationLayer({ target }: Source, value: Json): WrittenLayer | undefined {
+  const { name, alpha, beta } = resolveActivation("exportModel()", "activation", value, true);
+  if (name === "leakyRelu") return plain("LeakyReLU", slope(target, alpha));
+  if (name === "elu") return plain("ELU", { alpha });
+  return name === "hardtanh" && alpha === 0 ? plain("ReLU", { max_value: beta }) : undefined;
+}
+
+/** An activation as an option of a layer: a name, or a layer in its place, which TensorFlow.js does not take. */
+function activationOf(source: Source, value: Json): unknown {
+  const name = activationName(source, value);
+  if (name !== undefined) return name;
+  const made = activationLayer(source, value);
+  if (!made || source.target.program === TFJS.program) return refuseActivation(source, value, made);
+  return { module: "keras.layers", class_name: made.className, config: made.config, registered_name: null };
+}
+
+function refuseActivation(source: Source, value: Json, made?: WrittenLayer): never {
+  const { hardSigmoid } = source.target;
+  const means = hardSigmoid === "hardSigmoid" ? "x/6 + 0.5" : "0.2x + 0.5";
+  const hard = JSON.stringify(value).includes("hardSigmoid");
+  const instead = hard ? `use its hard_sigmoid, "${hardSigmoid}" (${means})` : "use one that it has";
   return refuse(
     source,
     `activation ${JSON.stringify(value)}`,
-    hard ? `its hard_sigmoid is ${means}, our "${target.hardSigmoid}"` : "use one that it has",
+    `${made ? "use a layer activation() after it" : instead}, or export to "onnx"`,
   );
 }
 
@@ -80,7 +102,7 @@ export const WRITERS: Readonly<Record<string, Writer>> = {
     const { config: c, name, param } = source;
     const direction = (saved: Json, part: string) => {
       const { type, config } = saved as { type: string; config: Source["config"] };
-      if (type !== "gru") refuse(source, `Bidirectional of ${type}`, "it takes gru");
+      if (type !== "gru") refuse(source, `Bidirectional of ${type}`, 'it takes gru; export to "onnx"');
       return writeGru({ ...source, config, param: (own) => param(`${part}.${own}`) });
     };
     const forward = direction(c.layer, "forward");
@@ -119,7 +141,7 @@ export const WRITERS: Readonly<Record<string, Writer>> = {
       className: "Dense",
       config: {
         units: c.units,
-        activation: activationName(source, c.activation),
+        activation: activationOf(source, c.activation),
         use_bias: c.useBias,
         ...initializers(c, "kernel", "bias"),
       },
@@ -161,7 +183,7 @@ export const WRITERS: Readonly<Record<string, Writer>> = {
         padding: c.padding,
         data_format: "channels_last",
         dilation_rate: [c.dilation],
-        activation: activationName(source, c.activation),
+        activation: activationOf(source, c.activation),
         use_bias: c.useBias,
         ...initializers(c, "kernel", "bias"),
       },
@@ -274,18 +296,10 @@ export const WRITERS: Readonly<Record<string, Writer>> = {
   masking: ({ config: c }) => plain("Masking", { mask_value: c.maskValue }),
   dropout: ({ config: c }) => plain("Dropout", { rate: c.rate }),
   activation(source) {
-    const { config: c } = source;
-    const { name, alpha } = (typeof c.activation === "string" ? { name: c.activation, alpha: 0 } : c.activation) as {
-      name: string;
-      alpha: number;
-    };
-    // Slopes are options of layers of their own.
-    if (name === "leakyRelu" && writeActivation(c.activation, source.target) === undefined)
-      return plain("LeakyReLU", slope(source.target, alpha || 0.01));
-    if (name === "elu" && c.activation !== "elu") return plain("ELU", { alpha });
-    if (name === "hardtanh" && typeof c.activation !== "string" && alpha === 0)
-      return plain("ReLU", { max_value: (c.activation as { beta: number }).beta });
-    return plain("Activation", { activation: activationName(source, c.activation) });
+    const { activation } = source.config;
+    const name = activationName(source, activation);
+    if (name !== undefined) return plain("Activation", { activation: name });
+    return activationLayer(source, activation) ?? refuseActivation(source, activation);
   },
 };
 
@@ -310,8 +324,8 @@ function writeGru(source: Source): WrittenLayer {
       stateful: c.stateful,
       unroll: false,
       ...(c.zeroOutputForMask && { zero_output_for_mask: true }),
-      activation: activationName(source, c.activation),
-      recurrent_activation: activationName(source, c.recurrentActivation),
+      activation: activationOf(source, c.activation),
+      recurrent_activation: activationOf(source, c.recurrentActivation),
       use_bias: c.useBias,
       ...initializers(c, "kernel", "recurrent", "bias"),
       dropout: c.dropout ?? 0,

@@ -21,7 +21,7 @@ export function toPyTorch(model: Model): Uint8Array {
     throw new FormatError(
       `${where}: layer "${backwards.name}": goBackwards, which nn.GRU has only beside a forward direction; use bidirectional`,
     );
-  const modules = modulesOf(nodes, where);
+  const modules = modulesOf(nodes, where, '; export to "onnx"');
   const places = placesOf(nodes, modules, readersOf(topology));
   const alone =
     new Set([...places.values()].map(({ module }) => module)).size === 1 && modules.every((m) => m.recurrent);

@@ -4,15 +4,20 @@ import { exportModel } from "../../../../host/formats/index.ts";
 import {
   add,
   attention,
+  bidirectional,
   dense,
   FormatError,
   type GraphNode,
   graph,
   gru,
   input,
+  type Layer,
   loadModel,
   masking,
+  mgu,
+  minGru,
   multiHeadAttention,
+  sequential,
   type Tensor,
 } from "../../../../host/index.ts";
 import { KERAS_MODELS } from "../../../kit/keras-models.ts";
@@ -56,6 +61,55 @@ test("attention by the root of its columns goes out with that as the factor of K
     back.dispose();
   }
   model.dispose();
+});
+
+test("an activation of ONNX goes out by Keras's name: its numbers are float32 there", async () => {
+  for (const [own, format] of [
+    ["hardSigmoid", "keras"],
+    ["hardSigmoid", "h5"],
+    ["hardSigmoid02", "h5"],
+    ["hardSigmoid02", "tfjs"],
+  ] as const) {
+    const layers = [gru(3, { resetAfter: false, recurrentActivation: own }), dense(2, { activation: own })];
+    const model = await sequential(layers, { inputShape: [null, 3], seed: 1 });
+    const given = randomTensor([2, 4, 3], 1, 3);
+    const read = await loadModel(await exportModel(model, "onnx"));
+    const back = await loadModel<Tensor>(await exportModel(read, format));
+    sameTensor(await back.predict(given), await model.predict(given), `${own} as ${format}`);
+    assert.ok(JSON.stringify(back.architecture).includes(`"${own}"`));
+    for (const one of [model, read, back]) one.dispose();
+  }
+});
+
+test("what no format of Keras's holds is refused, and what would do", async () => {
+  const refused = async (layer: Layer, format: "keras" | "h5" | "tfjs", message: RegExp) =>
+    refuses(
+      async () => exportModel(await sequential([layer], { inputShape: [4, 3] }), format),
+      FormatError,
+      message,
+      layer.type,
+    );
+  await refused(
+    minGru(3),
+    "keras",
+    /layer "min_gru" \(minGru\): Keras 3.* has no such layer; export to "onnx", or use gru,/,
+  );
+  await refused(bidirectional(mgu(3)), "h5", /Keras 3.* has no Bidirectional of mgu; it takes gru; export to "onnx"/);
+  await refused(
+    dense(3, { activation: "affine" }),
+    "h5",
+    /no activation "affine"; use one that it has, or export to "onnx"/,
+  );
+  await refused(
+    dense(3, { activation: "hardSigmoid02" }),
+    "keras",
+    /no activation "hardSigmoid02"; use its hard_sigmoid, "hardSigmoid" \(x\/6 \+ 0\.5\), or export to "onnx"/,
+  );
+  await refused(
+    dense(3, { activation: "leakyRelu" }),
+    "tfjs",
+    /use a layer activation\(\) after it, or export to "onnx"/,
+  );
 });
 
 test("masks that Keras would take in another way are refused, and what would do", async () => {
