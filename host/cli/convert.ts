@@ -31,11 +31,12 @@ export async function convert(
   output: string,
   options: { to?: string; precision: string },
 ): Promise<void> {
-  const name =
-    options.to ?? Object.keys(TARGETS).find((key) => TARGETS[key].endings.some((end) => output.endsWith(end)));
+  const name = options.to ?? Object.keys(TARGETS).find((key) => TARGETS[key].endings.some((end) => ends(output, end)));
   const known = Object.keys(TARGETS).join(", ");
   if (name === undefined) throw new Failure(`"${output}" does not say what to write; add --to with one of ${known}`, 2);
   if (!Object.hasOwn(TARGETS, name)) throw new Failure(`--to "${name}": expected one of ${known}`, 2);
+  if (name === "pytorch" && /\.(pt|pth|ckpt)$/i.test(output))
+    throw new Failure(`"${output}": PyTorch's weights are written as safetensors; name it .safetensors`, 2);
   const { precision } = options;
   if (precision !== "float32" && precision !== "float16")
     throw new Failure(`--precision "${precision}": expected float32 or float16`, 2);
@@ -51,11 +52,15 @@ export async function convert(
   model.dispose();
 }
 
+function ends(name: string, ending: string): boolean {
+  return name.toLowerCase().endsWith(ending);
+}
+
 /** Several files: the .json under the given name, the others beside it. */
 function besides(output: string, files: Record<string, Uint8Array>): [string, Uint8Array][] {
-  const folder = /\.json$/.test(output) ? output.replace(/[^/\\]*$/, "") : `${output.replace(/[/\\]$/, "")}/`;
+  const folder = ends(output, ".json") ? output.replace(/[^/\\]*$/, "") : `${output.replace(/[/\\]$/, "")}/`;
   return Object.entries(files).map(([name, bytes]) => [
-    name.endsWith(".json") && output.endsWith(".json") ? output : folder + name,
+    ends(name, ".json") && ends(output, ".json") ? output : folder + name,
     bytes,
   ]);
 }

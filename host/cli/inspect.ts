@@ -1,10 +1,10 @@
 import { builtin } from "../core/host.ts";
 import { count, shapeText } from "../core/tensor.ts";
-import { readFile } from "../files/files.ts";
 import { isTorch } from "../formats/detect.ts";
 import { loadModel } from "../formats/gruvy.ts";
 import { formatOf } from "../formats/import.ts";
 import { isSafetensors, readSafetensors } from "../formats/safetensors.ts";
+import { readSource } from "../formats/source.ts";
 import { print } from "./terminal.ts";
 
 /** What there is to know of a file. */
@@ -16,13 +16,16 @@ interface Report {
   readonly parameters: number;
   /** Of all weights in order, as float32: the same for the same weights in any format. */
   readonly weightsSha256?: string;
-  readonly inputShape?: readonly (number | null)[];
-  readonly outputShape?: readonly (number | null)[];
+  readonly inputShapes?: Shapes;
+  readonly outputShapes?: Shapes;
   readonly architecture?: object;
   /** Of weights alone what their names and shapes look like. */
   readonly modules?: readonly (Keyed & { readonly kind: string })[];
   readonly tensors: readonly (Keyed & { readonly shape: readonly number[]; readonly dtype: string })[];
 }
+
+/** Per sample, by name; null is any length. */
+type Shapes = Readonly<Record<string, readonly (number | null)[]>>;
 
 interface Keyed {
   readonly name: string;
@@ -32,7 +35,7 @@ interface Keyed {
 
 /** `gruvy inspect file`. */
 export async function inspect(file: string, { json }: { json?: boolean }): Promise<void> {
-  const bytes = await readFile(String(file));
+  const bytes = await readSource(String(file), "inspect");
   const about = { file: String(file), bytes: bytes.length, sha256: sha256([bytes]) };
   const weights = await weightsIn(bytes);
   if (weights) {
@@ -47,8 +50,8 @@ export async function inspect(file: string, { json }: { json?: boolean }): Promi
     format: formatOf(bytes) ?? "gruvy safetensors",
     parameters: model.parameterCount,
     weightsSha256: params.length ? sha256(params.map(([, { data }]) => new Uint8Array(data.buffer))) : undefined,
-    inputShape: model.inputShape,
-    outputShape: model.outputShape,
+    inputShapes: model.inputShapes,
+    outputShapes: model.outputShapes,
     architecture: model.architecture,
     tensors: model.network.params.map(({ name, shape, type }) => ({ name, shape, dtype: type })),
   };
@@ -80,10 +83,9 @@ function show(report: Report, summary: string, json?: boolean): void {
     print(JSON.stringify(report, null, 2));
     return;
   }
-  const { file, format, bytes, inputShape, outputShape, modules = [], tensors } = report;
+  const { file, format, bytes, inputShapes, outputShapes, modules = [], tensors } = report;
   print(`${file}: ${format}, ${bytes} bytes, sha256 ${report.sha256}`);
-  if (inputShape && outputShape)
-    print(`input ${shapeText([null, ...inputShape])}, output ${shapeText([null, ...outputShape])}`);
+  if (inputShapes && outputShapes) print(`${shapesText("input", inputShapes)}, ${shapesText("output", outputShapes)}`);
   if (summary) print(`\n${summary}\n`);
   for (const key of new Set(tensors.map((tensor) => tensor.key))) {
     const of = <T extends Keyed>(list: readonly T[]) => list.filter((item) => item.key === key);
@@ -92,6 +94,12 @@ function show(report: Report, summary: string, json?: boolean): void {
     columns(of(tensors).map(({ name, shape, dtype }) => [name, `${dtype}  ${shapeText(shape)}`]));
   }
   print(`${report.parameters} parameters${report.weightsSha256 ? `, weights sha256 ${report.weightsSha256}` : ""}`);
+}
+
+/** Names where there are several: one is the one. */
+function shapesText(what: string, shapes: Shapes): string {
+  const all = Object.entries(shapes).map(([name, shape]) => [name, shapeText([null, ...shape])]);
+  return all.length === 1 ? `${what} ${all[0][1]}` : `${what}s ${all.map((one) => one.join(" ")).join(", ")}`;
 }
 
 function columns(lines: readonly (readonly [name: string, rest: string])[]): void {

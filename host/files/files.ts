@@ -1,4 +1,4 @@
-import { StateError } from "../core/errors.ts";
+import { FormatError, StateError } from "../core/errors.ts";
 import { builtin } from "../core/host.ts";
 
 /**
@@ -44,7 +44,11 @@ function pathOf(place: string): string {
 
 /** Bytes of a file. @param place a path or a file: URL */
 export async function readFile(place: string): Promise<Uint8Array> {
-  const bytes = await fs().readFile(pathOf(place));
+  const bytes = await fs()
+    .readFile(pathOf(place))
+    .catch((error: Error & { code?: string }) => {
+      throw error.code === "EISDIR" ? new FormatError(`${place} is a folder; name the model's file in it`) : error;
+    });
   // Node's Buffer may be a window on memory that others use.
   return new Uint8Array(bytes);
 }

@@ -153,7 +153,7 @@ export async function save(model: Model<unknown>, path: string | URL, options: S
  * .keras), TensorFlow.js (model.json), ONNX. The content tells which.
  *
  * @example const model = await loadModel("digits.safetensors")
- * @param source path, URL, bytes, Response, File or Blob; several files as a record of their names
+ * @param source path, URL, bytes, Response, File or Blob; several files by their names, or a list of File objects
  * @returns a model whose `predict` gives what that of the saved one did; for several outputs say which:
  *          `loadModel<{ tags: Tensor; next: Tensor }>(path)`
  * @throws FormatError for a file that is damaged, hostile, or of another kind; nothing is left behind
@@ -168,7 +168,7 @@ export async function loadModel<Outputs = Tensor>(source: ModelSource | ModelFil
   const text = metadata.get("gruvy");
   if (text === undefined)
     throw new FormatError(
-      'loadModel(): a safetensors file without the "gruvy" metadata: weights only, no architecture',
+      'loadModel(): a safetensors file without the "gruvy" metadata: weights only, no architecture; make the model, then fill it with fromPyTorch(source, model) of gruvy/formats',
     );
   const header = parseHeader(text);
   const quantization = header.quantization && (await checkQuantization(header.quantization));

@@ -1,19 +1,13 @@
 import { FormatError, GruvyError, OptionError } from "../core/errors.ts";
-import { shown } from "../core/options.ts";
+import { isRecord, shown } from "../core/options.ts";
 import type { Model } from "../stacks/model.ts";
+import { filesByName, type SourceFile } from "./beside.ts";
 import { isOnnx, isTorch } from "./detect.ts";
-import { isFiles, type ModelFiles, type ModelSource } from "./source.ts";
+import { isFiles, isSource, type ModelFiles, type ModelSource, readSource } from "./source.ts";
 import type { FromPyTorchOptions } from "./torch/import.ts";
 import { isZip } from "./zip.ts";
 
-/** A file, and where it came from: a model of several files names the others. */
-export interface SourceFile {
-  readonly bytes: Uint8Array;
-  /** Path or URL, where the source has one. */
-  readonly place?: string;
-  /** Files that came with it, by name. */
-  readonly files?: ModelFiles;
-}
+const WHERE = "loadModel()";
 
 interface Importer {
   readonly name: string;
@@ -72,30 +66,55 @@ export function formatOf(bytes: Uint8Array): string | undefined {
 /**
  * A model from a file of another program; its content tells which.
  *
- * @param bytes the file's, where the source is one file
+ * @param source one file; several by name, with a .json or an .onnx among them; what TensorFlow.js itself hands on,
+ *               { modelTopology, weightSpecs, weightData }
+ * @param bytes  the file's, where the source is one file
  * @throws FormatError for a file that is damaged, hostile, or holds what gruvy has not; it names what
  */
 export async function importModel(source: ModelSource | ModelFiles, bytes?: Uint8Array): Promise<Model> {
-  const where = "loadModel()";
   if (!bytes && !isFiles(source))
-    throw new OptionError(`${where}: expected a path, URL, bytes, Response or File, got ${shown(source)}`);
+    throw new OptionError(`${WHERE}: expected a path, URL, bytes, Response or File, got ${shown(source)}`);
   try {
-    if (!bytes) return await (await import("./tfjs/import.ts")).importTfjsFiles(source as ModelFiles);
-    const importer = IMPORTERS.find(({ matches }) => matches(bytes));
-    if (latin(bytes, 0, 40).startsWith("version https://git-lfs"))
-      throw new FormatError(
-        `${where}: a pointer that Git LFS has left in the place of a file; get the file with git lfs pull`,
-      );
-    if (!importer)
-      throw new FormatError(
-        `${where}: ${bytes.length} bytes of no format known here: gruvy .safetensors, ${IMPORTERS.map(({ name }) => name).join(", ")}`,
-      );
-    return await importer.load({ bytes, place: placeOf(source) });
+    if (bytes) return await importFile({ bytes, place: placeOf(source) });
+    if (isRecord(source) && "modelTopology" in source)
+      return await (await import("./tfjs/import.ts")).importArtifacts(source);
+    return await importFiles(filesByName(source as ModelFiles), source);
   } catch (error) {
     // What a layer refuses, the file has asked for; what loadModel() refuses itself, its caller has.
-    if (!(error instanceof GruvyError) || error instanceof FormatError || error.message.startsWith(where)) throw error;
-    throw new FormatError(`${where}: ${error.message}`);
+    if (!(error instanceof GruvyError) || error instanceof FormatError || error.message.startsWith(WHERE)) throw error;
+    throw new FormatError(`${WHERE}: ${error.message}`);
   }
+}
+
+/** A model of several files; of one alone that one. */
+async function importFiles(files: ReadonlyMap<string, unknown>, given: unknown): Promise<Model> {
+  const names = [...files.keys()];
+  const main = names.find((name) => /\.(json|onnx)$/i.test(name)) ?? (names.length === 1 ? names[0] : undefined);
+  const file = main === undefined ? undefined : files.get(main);
+  if (!isSource(file))
+    throw new OptionError(
+      `${WHERE}: expected a path, URL, bytes, Response or File, or files by name with one .json or .onnx among them, got ${shown(given)}`,
+    );
+  // It may be of gruvy's own.
+  if (names.length === 1 && !/\.json$/i.test(names[0])) return (await import("./gruvy.ts")).loadModel(file);
+  return importFile({ bytes: await readSource(file, WHERE), files });
+}
+
+async function importFile(file: SourceFile): Promise<Model> {
+  const { bytes } = file;
+  const start = latin(bytes, 0, 40);
+  if (start.startsWith("version https://git-lfs"))
+    throw new FormatError(
+      `${WHERE}: a pointer that Git LFS has left in the place of a file; get the file with git lfs pull`,
+    );
+  if (/^(\xef\xbb\xbf)?\s*<(!doctype html|html)/i.test(start))
+    throw new FormatError(`${WHERE}: a page in HTML, as servers send in the place of a file that they have not`);
+  const importer = IMPORTERS.find(({ matches }) => matches(bytes));
+  if (!importer)
+    throw new FormatError(
+      `${WHERE}: ${bytes.length} bytes of no format known here: gruvy .safetensors, ${IMPORTERS.map(({ name }) => name).join(", ")}`,
+    );
+  return importer.load(file);
 }
 
 function placeOf(source: unknown): string | undefined {

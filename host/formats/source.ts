@@ -2,15 +2,25 @@ import { FormatError, OptionError } from "../core/errors.ts";
 import { shown } from "../core/options.ts";
 
 /** Where a model may come from: a path (Node-like runtimes), a URL, bytes, a Response, a File or Blob. */
-export type ModelSource = string | URL | Uint8Array | ArrayBuffer | Response | Blob;
+export type ModelSource = string | URL | Uint8Array | ArrayBufferLike | Response | Blob;
 
-/** A model of several files, by their names. */
-export type ModelFiles = Readonly<Record<string, unknown>>;
+/** A model of several files: by their names, or a list of File objects. */
+export type ModelFiles = Readonly<Record<string, unknown>> | ArrayLike<Blob>;
 
 /** Whether it is one file; by what it can do, not by instanceof: Node loads all of fetch at the first mention of Response. */
 export function isSource(source: unknown): source is ModelSource {
-  if (typeof source === "string" || source instanceof Uint8Array || source instanceof ArrayBuffer) return true;
+  if (typeof source === "string" || isBytes(source)) return true;
   return source instanceof URL || typeof (source as Blob | null | undefined)?.arrayBuffer === "function";
+}
+
+/** Bytes; not by instanceof, as frames and test runners have an ArrayBuffer of their own. */
+function isBytes(source: unknown): source is Uint8Array | ArrayBufferLike {
+  const name = classOf(source);
+  return ArrayBuffer.isView(source) ? name === "Uint8Array" : /^(Shared)?ArrayBuffer$/.test(name);
+}
+
+function classOf(value: unknown): string {
+  return Object.prototype.toString.call(value).slice(8, -1);
 }
 
 /** Whether it may be several. */
@@ -23,31 +33,30 @@ export function plainBytes(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
+/** A view of bytes; of memory that threads share a copy, which nobody changes and browsers decode. */
+function bytesOf(source: Uint8Array | ArrayBufferLike): Uint8Array {
+  const [buffer, at] = ArrayBuffer.isView(source) ? [source.buffer, source.byteOffset] : [source, 0];
+  const bytes = new Uint8Array(buffer, at, source.byteLength);
+  return classOf(buffer) === "SharedArrayBuffer" ? bytes.slice() : bytes;
+}
+
 /** All bytes of a source. @param where named in errors */
 export async function readSource(source: ModelSource, where: string): Promise<Uint8Array> {
-  if (source instanceof Uint8Array) return plainBytes(source);
-  if (source instanceof ArrayBuffer) return new Uint8Array(source);
+  if (isBytes(source)) return bytesOf(source);
   if (typeof source === "string" || source instanceof URL) {
     const place = String(source);
     if (!/^(https?|data|blob):/i.test(place)) {
       const { hasFiles, readFile } = await import("../files/files.ts");
       if (hasFiles()) return readFile(place);
     }
-    source = await fetch(place);
+    source = await fetch(place).catch((error: Error & { cause?: Error }) => {
+      const why = error.cause?.message || error.message;
+      throw new FormatError(`${where}: cannot fetch ${shown(place)}: ${why}`);
+    });
   }
   if (!isSource(source))
     throw new OptionError(`${where}: expected a path, URL, bytes, Response or File, got ${shown(source)}`);
   if ("ok" in source && !source.ok)
-    throw new FormatError(`${where}: ${source.url} answered ${source.status} ${source.statusText}`);
+    throw new FormatError(`${where}: ${source.url || "the server"} answered ${source.status} ${source.statusText}`);
   return new Uint8Array(await source.arrayBuffer());
-}
-
-/** A file next to the model's, which names it; it may not lead elsewhere. */
-export function beside(place: string, path: string, where: string): string {
-  if (/^([a-z]+:|[/\\])|(^|[/\\])\.\.([/\\]|$)/i.test(path))
-    throw new FormatError(`${where}: the file ${shown(path)} is not beside the model`);
-  const [base, ...rest] = place.split(/(?=[?#])/);
-  const folder = base.slice(0, Math.max(base.lastIndexOf("/"), base.lastIndexOf("\\")) + 1);
-  // A query may carry a signature that the other files need too.
-  return folder + path + (/^https?:/i.test(base) ? rest.join("") : "");
 }

@@ -6,9 +6,8 @@ import type { Layer, Param } from "../../layers/layer.ts";
 import type { GraphConfig, NodeRef } from "../../stacks/graph.ts";
 import type { Model } from "../../stacks/model.ts";
 import { assemble } from "../../stacks/sequential.ts";
+import { readBeside, type SourceFile } from "../beside.ts";
 import { buildGraph } from "../gruvy.ts";
-import type { SourceFile } from "../import.ts";
-import { beside, readSource } from "../source.ts";
 import { External, type OnnxModel, readModel } from "./proto.ts";
 import { describe, type Emitted, Graph, type Read } from "./reading/graph.ts";
 import { readNodes } from "./reading/layers.ts";
@@ -29,23 +28,10 @@ const MOST_NODES = 100_000;
  * @param file its bytes, and where it came from: data of tensors may stand in files beside it
  * @throws FormatError for damaged files, and for operators that gruvy has no layer for, by node
  */
-export async function importOnnx({ bytes, place }: SourceFile): Promise<Model> {
+export async function importOnnx(file: SourceFile): Promise<Model> {
   const external = new External();
-  const onnx = readModel(bytes, WHERE, external);
-  for (const path of external.locations) {
-    if (place === undefined)
-      throw new FormatError(
-        `${WHERE}: data of tensors is in the file ${shown(path)}; load the model by its path or URL`,
-      );
-    const from = beside(place, path, WHERE);
-    try {
-      external.files.set(path, await readSource(from, WHERE));
-    } catch (error) {
-      throw new FormatError(
-        `${WHERE}: data of tensors is in the file ${shown(path)} beside the model: ${(error as Error).message}`,
-      );
-    }
-  }
+  const onnx = readModel(file.bytes, WHERE, external);
+  for (const path of external.locations) external.files.set(path, await readBeside(file, path, WHERE));
   // As with gruvy's own files, what it predicts is for the caller to say.
   return (await build(read(onnx), onnx)) as Model;
 }

@@ -1,14 +1,14 @@
-import { FormatError, OptionError } from "../../core/errors.ts";
+import { FormatError } from "../../core/errors.ts";
 import { isRecord, shown } from "../../core/options.ts";
 import { count, shapeText, type Tensor } from "../../core/tensor.ts";
 import type { Model } from "../../stacks/model.ts";
+import { readBeside, type SourceFile } from "../beside.ts";
 import { concat } from "../concat.ts";
 import { fromHalf } from "../half.ts";
-import type { SourceFile } from "../import.ts";
 import { buildModel } from "../keras/build.ts";
 import { type Config, type KerasModel, kerasDialect, parseJson, TFJS } from "../keras/config.ts";
 import { byPart, importApart, ofInner, topology } from "../keras/import.ts";
-import { beside, isSource, type ModelFiles, plainBytes, readSource } from "../source.ts";
+import { plainBytes } from "../source.ts";
 import { unpackedLimit } from "../zip.ts";
 
 /**
@@ -21,53 +21,14 @@ const WHERE = "loadModel()";
 /** The bytes of a file that model.json names. */
 type Fetch = (path: string) => Promise<Uint8Array>;
 
-/** A model from model.json and the files beside it, at its path or URL. */
-export function importTfjs({ bytes, place }: SourceFile): Promise<Model> {
-  const json = parseJson(new TextDecoder().decode(bytes.slice()), `${WHERE}: the file`);
-  return fromManifest(json, async (path) => {
-    if (place === undefined)
-      throw new FormatError(
-        `${WHERE}: a model.json without the place of ${shown(path)}; pass its path or URL, or { "model.json": ..., ${shown(path)}: ... }`,
-      );
-    const at = beside(place, path, WHERE);
-    try {
-      return await readSource(at, WHERE);
-    } catch (error) {
-      if (error instanceof FormatError) throw error;
-      throw new FormatError(`${WHERE}: the file ${shown(path)}, which the model names, is not at ${shown(at)}`);
-    }
-  });
-}
-
-/**
- * A model from several files by name, from a list of File objects, or from
- * what TensorFlow.js itself hands on: { modelTopology, weightSpecs, weightData }.
- */
-export async function importTfjsFiles(files: ModelFiles): Promise<Model> {
-  if ("modelTopology" in files)
-    return importArtifacts(files, "weightData" in files ? joined(files.weightData) : new Uint8Array());
-  // By values, which passes over holes, however many.
-  const entries: [string, unknown][] = Array.isArray(files)
-    ? Object.values(files).map((file: unknown) => [String((file as { name?: unknown } | null | undefined)?.name), file])
-    : Object.entries(files);
-  const named = new Map(entries);
-  const read = async (name: string) => {
-    const file = named.get(name) ?? named.get(name.split("/").at(-1)!);
-    if (!isSource(file))
-      throw new FormatError(`${WHERE}: the file ${shown(name)} is missing; there are ${shown([...named.keys()])}`);
-    return readSource(file, WHERE);
-  };
-  const main = [...named.keys()].find((name) => name.endsWith(".json"));
-  if (main === undefined)
-    throw new OptionError(
-      `${WHERE}: expected a path, URL, bytes, Response or File, or files by name with one .json among them, got ${shown(files)}`,
-    );
-  const text = new TextDecoder().decode((await read(main)).slice());
-  const json = parseJson(text, `${WHERE}: ${shown(main)}`);
+/** A model from model.json and the files that came with it, or lie beside it. */
+export async function importTfjs(file: SourceFile): Promise<Model> {
+  const json = parseJson(new TextDecoder().decode(file.bytes.slice()), `${WHERE}: the file`);
   // Keras itself writes the two apart: model.to_json() and model.save_weights().
-  const apart = [...named.keys()].find((name) => /\.(h5|hdf5)$/.test(name));
-  if (isRecord(json) && "class_name" in json && apart !== undefined) return importApart(json, await read(apart));
-  return fromManifest(json, read);
+  const apart = [...(file.files?.keys() ?? [])].find((name) => /\.(h5|hdf5)$/.test(name));
+  const fetch: Fetch = (path) => readBeside(file, path, WHERE);
+  if (isRecord(json) && "class_name" in json && apart !== undefined) return importApart(json, await fetch(apart));
+  return fromManifest(json, fetch);
 }
 
 async function fromManifest(json: unknown, fetch: Fetch): Promise<Model> {
@@ -98,7 +59,9 @@ async function fromManifest(json: unknown, fetch: Fetch): Promise<Model> {
   return build(json.modelTopology, weights);
 }
 
-async function importArtifacts(files: ModelFiles, data: Uint8Array): Promise<Model> {
+/** A model as TensorFlow.js itself hands it on: { modelTopology, weightSpecs, weightData }. */
+export async function importArtifacts(files: Config): Promise<Model> {
+  const data = "weightData" in files ? joined(files.weightData) : new Uint8Array();
   const weights = new Map<string, Tensor>();
   readWeights(Array.isArray(files.weightSpecs) ? files.weightSpecs : [], data, weights);
   return build(files.modelTopology, weights);

@@ -2,10 +2,10 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { dense, gru, loadModel, sequential } from "../../../host/index.ts";
+import { dense, graph, gru, input, loadModel, sequential } from "../../../host/index.ts";
 import { sameTensors } from "../../kit/models.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "gruvy-cli-"));
@@ -75,12 +75,41 @@ test("inspect: what a checkpoint of PyTorch holds, by its keys", () => {
   assert.equal(tensors.at(-1), { name: "head.bias", shape: [3], dtype: "F32", key: "model" });
 });
 
+test("odd names: spaces, letters of other scripts, what is special in URLs, capitals; a file: URL", async () => {
+  for (const output of ["ä b/模型 c.keras", "q?x#y%20z/model.json", "LOUD.ONNX"]) {
+    assert.is(gruvy("convert", "model.safetensors", output).code, 0, output);
+    assert.is(gruvy("inspect", output).code, 0, output);
+  }
+  assert.is(gruvy("inspect", pathToFileURL(join(folder, "ä b/模型 c.keras")).href).code, 0);
+});
+
+test("inspect: several inputs and outputs by their names", async () => {
+  const [a, b] = [input([null, 3], { name: "a" }), input([4], { name: "b" })];
+  const state = gru(4)(a, { initialState: b });
+  const several = await graph({ inputs: [a, b], outputs: { state, y: dense(2)(state) }, seed: 1 });
+  await several.save(join(folder, "several.safetensors"));
+  const { stdout } = gruvy("inspect", "several.safetensors");
+  assert.match(stdout, /\ninputs a \[any, any, 3\], b \[any, 4\], outputs state \[any, 4\], y \[any, 2\]\n/);
+  const { inputShapes, outputShapes } = JSON.parse(gruvy("inspect", "several.safetensors", "--json").stdout);
+  assert.equal(
+    [inputShapes, outputShapes],
+    [
+      { a: [null, 3], b: [4] },
+      { state: [4], y: [2] },
+    ],
+  );
+});
+
 test("errors go to standard error, with exit code 1 for a file and 2 for a command", () => {
   writeFileSync(join(folder, "bad.h5"), "\x89HDF\r\n\x1a\n and no more", "latin1");
   const failures: [number, RegExp, ...string[]][] = [
     [1, /^gruvy: FormatError: loadModel\(\): .*HDF5/, "inspect", "bad.h5"],
     [1, /^gruvy: ENOENT/, "convert", "missing.h5", "x.keras"],
     [1, /no format known here/, "inspect", "text.txt"],
+    [1, /FormatError: web is a folder/, "inspect", "web"],
+    [1, /FormatError: inspect: cannot fetch "http/, "inspect", "http://127.0.0.1:9/a.h5"],
+    [1, /FormatError: loadModel\(\): cannot fetch "http/, "convert", "http://127.0.0.1:9/a.h5", "x.keras"],
+    [2, /"x.pt": PyTorch's weights are written as safetensors/, "convert", "a.keras", "x.pt", "--to", "pytorch"],
     [2, /^gruvy: unknown command "transmute"/, "transmute", "a"],
     [2, /missing required args/, "convert", "model.safetensors"],
     [2, /nknown option `--fast`/, "inspect", "a.keras", "--fast"],

@@ -1,10 +1,12 @@
 import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { runInNewContext } from "node:vm";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { exportModel, fromPyTorch } from "../../../host/formats/index.ts";
-import { readSource } from "../../../host/formats/source.ts";
-import { dense, gru, loadModel, type Model, sequential } from "../../../host/index.ts";
-import { sameTensors } from "../../kit/models.ts";
+import { type ModelSource, readSource } from "../../../host/formats/source.ts";
+import { dense, FormatError, gru, loadModel, type Model, sequential } from "../../../host/index.ts";
+import { refuses, sameTensors } from "../../kit/models.ts";
 
 const make = (seed: number, resetAfter = true) =>
   sequential([gru(4, { resetAfter }), dense(2)], { inputShape: [5, 3], seed });
@@ -42,6 +44,44 @@ test("a Buffer is read as the bytes that it is, whatever lies around it", async 
   const read = await readSource(buffered(Uint8Array.of(1, 2, 3)), "test");
   assert.is(read.constructor, Uint8Array);
   assert.equal(read, Uint8Array.of(1, 2, 3));
+});
+
+test("bytes of any kind are read: shared memory, those of another realm, one file in a list", async () => {
+  const model = await make(1);
+  for (const bytes of [model.toBytes(), await exportModel(model, "keras"), await exportModel(model, "onnx")]) {
+    const shared = new Uint8Array(new SharedArrayBuffer(bytes.length + 3), 3);
+    shared.set(bytes);
+    const whole = new Uint8Array(new SharedArrayBuffer(bytes.length));
+    whole.set(bytes);
+    const foreign = runInNewContext("Uint8Array.from(bytes)", { bytes });
+    for (const [what, source] of Object.entries({
+      shared,
+      "shared, whole": whole.buffer,
+      foreign,
+      "foreign, whole": foreign.buffer,
+      list: [new File([bytes as Uint8Array<ArrayBuffer>], "a.model")],
+    })) {
+      const again = await loadModel(source);
+      assert.equal(Object.values(again.weights()), Object.values(model.weights()), what);
+      again.dispose();
+    }
+  }
+  model.dispose();
+  const memory = new Uint8Array(new SharedArrayBuffer(4));
+  const read = await readSource(memory, "test");
+  memory.fill(1);
+  assert.equal(read, new Uint8Array(4), "other threads change nothing of it");
+});
+
+test("a source that cannot be had is refused, and says why", async () => {
+  const refused = (source: ModelSource, message: RegExp) => refuses(() => loadModel(source), FormatError, message);
+  await refused("http://127.0.0.1:9/model.h5", /cannot fetch "http:\/\/127.0.0.1:9\/model.h5": ./);
+  await refused("https:///", /cannot fetch "https:\/\/\/": ./);
+  await refused(new Response("", { status: 404, statusText: "Not Found" }), /the server answered 404 Not Found/);
+  await refused(new Blob(["\n<!DOCTYPE html>"]), /a page in HTML, as servers send/);
+  await refused(fileURLToPath(new URL(".", import.meta.url)), /formats\/ is a folder; name the model's file in it/);
+  const weights = await exportModel(await make(1), "pytorch");
+  await refused(weights, /weights only, no architecture; make the model, then fill it with fromPyTorch/);
 });
 
 test.run();

@@ -200,7 +200,16 @@ test("data of tensors may stand in a file beside the model, and nowhere else", a
   await refuses(
     () => loadModel(outside("weights.bin")),
     FormatError,
-    /in the file "weights.bin"; load the model by its path or URL/,
+    /in the file "weights.bin" too; pass its path or URL, or all of its files by name/,
+  );
+  const beside = new File([Buffer.concat([Buffer.alloc(8), Buffer.from(K[1].buffer)])], "weights.bin");
+  const given = await loadModel({ "a.onnx": outside("some/weights.bin"), "weights.bin": beside });
+  assert.equal(given.weights()["dense.kernel"].data, K[1]);
+  given.dispose();
+  await refuses(
+    () => loadModel({ "a.onnx": outside("w.bin"), "weights.bin": beside }),
+    FormatError,
+    /the file "w.bin" is missing; there are \["a.onnx", "weights.bin"\]/,
   );
   for (const path of ["../weights.bin", "/etc/passwd", "file:///etc/passwd", "a/../../b"])
     await refuses(() => at(outside(path)), FormatError, /is not beside the model/);

@@ -72,10 +72,19 @@ test("from a record of files, a list of File objects, and what TensorFlow.js han
     record: files,
     shards: { "model.json": text(main), ...Object.fromEntries(shards) },
     list: list as Any,
+    "a page's list": Object.assign(Object.create({ length: list.length, [Symbol.toStringTag]: "FileList" }), list),
     artifacts: { ...artifacts, weightData: weights.buffer },
     pieces: { ...artifacts, weightData: [weights.slice(0, 99).buffer, weights.slice(99).buffer] },
   }))
     sameTensors((await loadModel(source)).weights(), model.weights(), what);
+});
+
+test("in a folder whose name has what is special in URLs", async () => {
+  const odd = join(folder, "a b?c=1#d %20 ü");
+  mkdirSync(odd);
+  for (const [name, bytes] of Object.entries(files)) writeFileSync(join(odd, name), bytes);
+  for (const source of [join(odd, "model.json"), pathToFileURL(join(odd, "model.json"))])
+    sameTensors((await loadModel(source)).weights(), model.weights(), String(source));
 });
 
 test("quantised weights: uint8 and uint16 as scale × q + min, float16", async () => {
@@ -138,10 +147,10 @@ test("what is no layers model, or damaged, is refused and says why", async () =>
   await refuses(
     () => loadModel(files["model.json"]),
     FormatError,
-    /without the place of "weights.bin"; pass its path or URL/,
+    /in the file "weights.bin" too; pass its path or URL, or all of its files by name/,
   );
   await refuses(() => loadModel({ "model.json": files["model.json"] }), FormatError, /"weights.bin" is missing/);
-  await refuses(() => loadModel({ "a.bin": weights }), OptionError, /with one .json among them/);
+  await refuses(() => loadModel({ "a.bin": weights, "b.bin": weights }), OptionError, /one .json or .onnx among them/);
   await refuses(
     () => loadModel(text({ class_name: "Sequential", config: [] })),
     FormatError,
