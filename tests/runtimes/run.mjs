@@ -2,14 +2,16 @@
  * The built package in five runtimes: the Node running this (20 in CI), Node
  * 24, Deno, Bun and headless Chromium. Each runs workload.js twice: with
  * `deterministic: true`, where the trained bytes must be the same everywhere,
- * and with default settings, where predictions must agree as float32 does.
+ * and with default settings, where predictions must agree as float32 does. A
+ * model in the formats of other programs is loaded by URL and must predict the
+ * same bits; in Chromium each format must ask for its own scripts alone.
  * Then the tarball that npm would publish, as publint and "are the types
  * wrong" see it. A runtime that cannot be had is a failure.
  *
  *   npm run test:runtimes
  */
 import { execFile, execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -70,7 +72,9 @@ function inProcess(path, flags = [], version = ["--version"]) {
   return {
     version: async () => (await command(path, version)).match(/\d+\.\d+\.\d+/)[0],
     run: async (mode) =>
-      JSON.parse(await command(path, [...flags, join(here, "child.mjs"), mode, file(mode)], { NO_COLOR: "1" })),
+      JSON.parse(
+        await command(path, [...flags, join(here, "child.mjs"), mode, file(mode), ...urls()], { NO_COLOR: "1" }),
+      ),
     files: "saved and loaded",
   };
 }
@@ -80,37 +84,67 @@ async function inChromium() {
   const path = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
   if (!path) throw new Error("no Chromium; on Debian: apt-get install -y --no-install-recommends chromium");
   const { chromium } = createRequire(import.meta.url)("playwright-core");
-  const { server, origin } = await serve();
   const browser = await chromium.launch({ executablePath: path, args: ["--no-sandbox", "--disable-gpu"] });
+  /** What a page does with what it is given, and the scripts of the package that it asked for. */
+  const inPage = async (work, given) => {
+    const page = await browser.newPage();
+    const asked = [];
+    page.on("request", (request) => asked.push(request.url()));
+    await page.goto(`${origin}/`);
+    const result = await page.evaluate(work, given);
+    await page.close();
+    const foreign = asked.filter((url) => !url.startsWith(origin));
+    if (foreign.length) throw new Error(`the page asked for ${foreign.join(", ")}`);
+    return { result, scripts: asked.filter((url) => url.includes("/dist/")) };
+  };
   return {
     version: async () => browser.version(),
     run: async (mode) => {
-      const page = await browser.newPage();
-      const foreign = [];
-      page.on("request", (request) => request.url().startsWith(origin) || foreign.push(request.url()));
-      await page.goto(`${origin}/`);
-      const result = await page.evaluate(
-        async (mode) => (await import("/tests/runtimes/workload.js")).run(await import("/dist/index.js"), mode),
-        mode,
+      const { result } = await inPage(
+        async ({ mode, urls }) =>
+          (await import("/tests/runtimes/workload.js")).run(await import("/dist/index.js"), mode, urls),
+        { mode, urls: urls() },
       );
-      if (foreign.length) throw new Error(`the page asked for ${foreign.join(", ")}`);
-      await page.close();
       return result;
     },
+    scripts: async (url) =>
+      (await inPage(async (url) => void (await (await import("/dist/index.js")).loadModel(url)), url)).scripts,
     files:
       "StateError: this runtime has no files; use toBytes(), and loadModel() with bytes, a URL, a Response or a File",
-    close: async () => {
-      await browser.close();
-      server.close();
-    },
+    close: () => browser.close(),
   };
 }
 
-/** A blank page and the built package, under a policy as strict as WebAssembly allows. */
+/** One model in a folder, in every format that `loadModel` reads. */
+async function writeModels() {
+  const { bidirectional, dense, gru, sequential } = await import("../../dist/index.js");
+  const { exportModel } = await import("../../dist/formats.js");
+  const before = { resetAfter: false };
+  const model = await sequential(
+    [bidirectional(gru(9, { ...before, returnSequences: true })), gru(7, before), dense(4, { activation: "softmax" })],
+    { inputShape: [null, 6], seed: 9 },
+  );
+  mkdirSync(join(scratch, "models"));
+  const files = { "own.safetensors": model.toBytes(), ...(await exportModel(model, "tfjs")) };
+  for (const format of ["keras", "h5", "onnx"]) files[`model.${format}`] = await exportModel(model, format);
+  for (const [name, bytes] of Object.entries(files)) writeFileSync(join(scratch, "models", name), bytes);
+  return ["own.safetensors", "model.keras", "model.h5", "model.onnx", "model.json"];
+}
+
+/** The models by URL, with a query as signed addresses have. */
+const urls = () => models.map((name) => `${origin}/models/${name}?key=1`);
+
+/** A blank page, the built package and the models, under a policy as strict as WebAssembly and fetch allow. */
 async function serve() {
   const server = createServer(({ url }, response) => {
-    response.setHeader("Content-Security-Policy", "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'");
-    if (url === "/") {
+    response.setHeader(
+      "Content-Security-Policy",
+      "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'",
+    );
+    const model = url.match(/^\/models\/([\w.]+)\?key=1$/)?.[1];
+    if (model && existsSync(join(scratch, "models", model))) {
+      response.end(readFileSync(join(scratch, "models", model)));
+    } else if (url === "/") {
       response.setHeader("Content-Type", "text/html");
       response.end("<!doctype html><title>gruvy</title><link rel=icon href=data:,>");
     } else if (/^\/(dist\/[\w-]+|tests\/runtimes\/workload)\.js$/.test(url) && existsSync(join(root, url))) {
@@ -132,6 +166,7 @@ const denoFlags = [
   "--no-config",
   "--no-lock",
   "--no-remote",
+  "--allow-net=127.0.0.1",
   `--allow-read=${scratch}`,
   `--allow-write=${scratch}`,
 ];
@@ -162,6 +197,12 @@ function faults({ deterministic, fast }, expectedFiles) {
       if (!(Math.abs(quick.predictions[j] - value) <= TOLERANCE * Math.abs(value)))
         out.push(`${model}: prediction ${j} is ${quick.predictions[j]}, in ${reference.name} ${value}`);
   }
+  const wanted = reference.foreign["own.safetensors?key=1"];
+  for (const run of [deterministic, fast])
+    for (const [name, hash] of Object.entries(run.foreign)) {
+      const own = run === deterministic ? wanted : run.foreign["own.safetensors?key=1"];
+      if (hash !== own) out.push(`${name}: predicts other bits than gruvy's own file`);
+    }
   for (const run of [deterministic, fast])
     if (run.files !== expectedFiles) out.push(`files: expected "${expectedFiles}", got "${run.files}"`);
   return out;
@@ -185,7 +226,7 @@ async function runtime(name, open) {
     const version = await opened.version();
     const deterministic = await opened.run("deterministic");
     const fast = await opened.run("default");
-    reference ??= { name, results: deterministic.results };
+    reference ??= { name, results: deterministic.results, foreign: deterministic.foreign };
     const seconds = ((performance.now() - start) / 1000).toFixed(1);
     report(
       name,
@@ -194,11 +235,25 @@ async function runtime(name, open) {
         `bytes ${deterministic.results.map(({ hash }) => hash.slice(0, 8)).join(" ")}`,
       faults({ deterministic, fast }, opened.files),
     );
+    if (opened.scripts) await lazily(opened.scripts);
   } catch (error) {
     report(name, "did not run", [String(error.stderr || error.message || error).trim()]);
   } finally {
     await opened?.close?.();
   }
+}
+
+/** Each format asks for scripts of its own, which gruvy's own files and other formats do without. */
+async function lazily(scripts) {
+  const [own, keras, h5, onnx, tfjs] = await Promise.all(urls().map(async (url) => new Set(await scripts(url))));
+  const without = (a, b) => [...a].filter((script) => !b.has(script)).length;
+  const problems = Object.entries({ keras, h5, onnx, tfjs })
+    .filter(([, some]) => without(own, some) > 0 || without(some, own) === 0)
+    .map(([name, some]) => `${name}: ${some.size} scripts, of gruvy's own files ${own.size}`);
+  if (!without(onnx, keras) || !without(keras, onnx)) problems.push("ONNX and Keras ask for the same scripts");
+  if (!without(h5, tfjs) || !without(tfjs, h5)) problems.push("HDF5 and TensorFlow.js ask for the same scripts");
+  const sizes = Object.entries({ own, keras, h5, onnx, tfjs }).map(([name, { size }]) => `${name} ${size}`);
+  report("lazily", `scripts by format: ${sizes.join(", ")}`, problems);
 }
 
 /** publint and attw on the tarball that npm would publish. */
@@ -222,11 +277,17 @@ async function packages() {
     }
 }
 
+let server;
+let origin;
+let models;
 try {
   install();
+  models = await writeModels();
+  ({ server, origin } = await serve());
   for (const [name, open] of runtimes) await runtime(name, open);
   await packages();
 } finally {
+  server?.close();
   rmSync(scratch, { recursive: true, force: true });
 }
 console.log(`${passed} passed, ${failed} failed`);

@@ -1,7 +1,8 @@
 /**
  * The same work in every runtime: two small models are trained 50 steps each,
- * streamed, saved to bytes and loaded again. Plain ECMAScript over the built
- * package; of the runtime it uses only `crypto.subtle` and `performance`.
+ * streamed, saved to bytes and loaded again, and files of other programs are
+ * loaded by URL. Plain ECMAScript over the built package; of the runtime it
+ * uses only `crypto.subtle` and `performance`.
  *
  * The data is made of integers: the bits of Math.sin, exp and pow differ
  * between engines.
@@ -145,17 +146,31 @@ async function reader({ dense, embedding, gru, layerNorm, rmsprop, sequential })
   return out;
 }
 
+/** The same model in files of every format, by URL: the bytes of what each predicts, hashed. */
+async function foreign({ loadModel }, urls) {
+  const { x } = frames(8, 4);
+  const hashes = {};
+  for (const url of urls) {
+    const model = await loadModel(url);
+    hashes[url.replace(/^.*\/models\//, "")] = await sha256((await model.predict(x)).data);
+    model.dispose();
+  }
+  return hashes;
+}
+
 /**
  * @param gruvy the package's exports
  * @param mode  "deterministic" asks for the same bits everywhere, "default" for the fastest
+ * @param urls  the same model in every format
  * @param path  a file to write to, where there are files
  */
-export async function run(gruvy, mode, path) {
+export async function run(gruvy, mode, urls, path) {
   const start = performance.now();
   if (mode === "deterministic") await gruvy.configure({ deterministic: true });
   const results = [await classifier(gruvy), await reader(gruvy)];
   const milliseconds = performance.now() - start;
-  return { ...gruvy.runtimeInfo(), milliseconds, results, files: await files(gruvy, path) };
+  const read = await foreign(gruvy, urls);
+  return { ...gruvy.runtimeInfo(), milliseconds, results, foreign: read, files: await files(gruvy, path) };
 }
 
 /** Saving to a path works, or says what to do instead. */
