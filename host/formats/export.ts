@@ -1,17 +1,21 @@
 import { OptionError, StateError } from "../core/errors.ts";
 import { checkOptions, oneOf } from "../core/options.ts";
 import { Model } from "../stacks/model.ts";
+import type { OnnxExportOptions } from "./onnx/export.ts";
 
 /** What a model can be written as. */
 export type ExportFormat = "keras" | "h5" | "onnx" | "pytorch" | "tfjs";
 
 /** Options of the formats that have some. */
-export type ExportOptions = Readonly<Record<string, unknown>>;
+export type ExportOptions = OnnxExportOptions;
+
+/** Bytes that a Blob or a Response takes as they are. */
+type Bytes = Uint8Array<ArrayBuffer>;
 
 interface Exporter {
   /** Options it knows. */
   readonly options: readonly string[];
-  write(model: Model, options: ExportOptions): Promise<Uint8Array | Record<string, Uint8Array>>;
+  write(model: Model, options: ExportOptions): Promise<Bytes | Record<string, Bytes>>;
 }
 
 /** One row a format, its writer in a chunk of its own. */
@@ -36,26 +40,22 @@ const EXPORTERS: Readonly<Record<ExportFormat, Exporter>> = {
  * @returns the file's bytes; for "tfjs" two files by name: "model.json" and "weights.bin"
  * @throws FormatError when the format cannot hold the model; it names the layer and what would do
  */
-export function exportModel(
-  model: Model<unknown>,
-  format: "tfjs",
-  options?: ExportOptions,
-): Promise<Record<string, Uint8Array>>;
+export function exportModel(model: Model<unknown>, format: "tfjs"): Promise<Record<string, Bytes>>;
 export function exportModel(
   model: Model<unknown>,
   format: Exclude<ExportFormat, "tfjs">,
   options?: ExportOptions,
-): Promise<Uint8Array>;
+): Promise<Bytes>;
 export function exportModel(
   model: Model<unknown>,
   format: ExportFormat,
   options?: ExportOptions,
-): Promise<Uint8Array | Record<string, Uint8Array>>;
+): Promise<Bytes | Record<string, Bytes>>;
 export async function exportModel(
   model: Model<unknown>,
   format: ExportFormat,
   options: ExportOptions = {},
-): Promise<Uint8Array | Record<string, Uint8Array>> {
+): Promise<Bytes | Record<string, Bytes>> {
   const where = "exportModel()";
   if (!(model instanceof Model)) throw new OptionError(`${where}: the first argument is not a model`);
   const known = Object.keys(EXPORTERS) as ExportFormat[];

@@ -259,7 +259,7 @@ function byName([a]: readonly [string, unknown], [b]: readonly [string, unknown]
 export function writeSafetensors(
   tensors: Record<string, WritableTensor> | Map<string, WritableTensor>,
   metadata: Record<string, string> | Map<string, string> = {},
-): Uint8Array {
+): Uint8Array<ArrayBuffer> {
   const entries = [...(tensors instanceof Map ? tensors : Object.entries(tensors))]
     .sort(byName)
     .sort(([, a], [, b]) => b.data.BYTES_PER_ELEMENT - a.data.BYTES_PER_ELEMENT);

@@ -26,7 +26,7 @@ async function exported(format: "keras" | "h5" | "onnx" | "tfjs", names?: readon
   for (const { name, formats, make } of KERAS_MODELS) {
     if (!(names?.includes(name) ?? formats.some((known) => known === format))) continue;
     const model = await make();
-    const made = await exportModel(model as never, format);
+    const made = await exportModel(model, format);
     files.push(made instanceof Uint8Array ? made : joined(made));
     model.dispose();
   }
@@ -38,8 +38,8 @@ async function withCalls(names: readonly string[]): Promise<Uint8Array[]> {
   const files: Uint8Array[] = [];
   for (const { make, streams } of ONNX_MODELS.filter(({ name }) => names.includes(name))) {
     const model = await make();
-    files.push(await exportModel(model as never, "onnx", { lengths: true }));
-    if (streams) files.push(await exportModel(model as never, "onnx", { streaming: true }));
+    files.push(await exportModel(model, "onnx", { lengths: true }));
+    if (streams) files.push(await exportModel(model, "onnx", { streaming: true }));
     model.dispose();
   }
   return files;

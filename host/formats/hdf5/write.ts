@@ -81,13 +81,13 @@ class Bytes {
   setU64(at: number, value: number): void {
     this.view.setBigUint64(at, BigInt(value), true);
   }
-  take(): Uint8Array {
+  take(): Uint8Array<ArrayBuffer> {
     return this.data.slice(0, this.length);
   }
 }
 
 /** The bytes of an HDF5 file. */
-export function writeHdf5(root: TreeNode): Uint8Array {
+export function writeHdf5(root: TreeNode): Uint8Array<ArrayBuffer> {
   const out = new Bytes();
   out.raw(new Uint8Array([0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a]));
   out.u8(0, 0, 0, 0, 0, 8, 8, 0).u16(LEAF, INTERNAL).u32(0);

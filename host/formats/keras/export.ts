@@ -24,7 +24,7 @@ const target = (version: string): Target => ({
  *
  * @throws FormatError for what Keras 3 has not
  */
-export async function toKerasZip(model: Model<unknown>): Promise<Uint8Array> {
+export async function toKerasZip(model: Model<unknown>): Promise<Uint8Array<ArrayBuffer>> {
   const described = describeModel(model, target(KERAS3));
   const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
   return writeZip(
@@ -156,7 +156,7 @@ function describeOlder(model: Model<unknown>): { version: string; described: Des
  *
  * @throws FormatError for what Keras has not
  */
-export async function toH5(model: Model<unknown>): Promise<Uint8Array> {
+export async function toH5(model: Model<unknown>): Promise<Uint8Array<ArrayBuffer>> {
   const { version, described } = describeOlder(model);
   const groups: Record<string, TreeNode> = {};
   for (const { name, weights } of described.layers) {

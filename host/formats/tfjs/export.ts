@@ -27,7 +27,7 @@ const TARGET: Target = {
  *
  * @throws FormatError for what TensorFlow.js has not: the reset gate after the product above all
  */
-export async function toTfjs(model: Model<unknown>): Promise<Record<string, Uint8Array>> {
+export async function toTfjs(model: Model<unknown>): Promise<Record<string, Uint8Array<ArrayBuffer>>> {
   const described = describeModel(model, TARGET);
   const weights = described.layers.flatMap(({ name, weights: own }) =>
     own.map(({ name: weight, tensor }) => ({ name: `${name}/${weight}`, tensor })),

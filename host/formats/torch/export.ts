@@ -13,7 +13,7 @@ import { modulesOf, type TorchModule } from "./modules.ts";
  *
  * @throws FormatError for a layer that PyTorch cannot hold
  */
-export function toPyTorch(model: Model): Uint8Array {
+export function toPyTorch(model: Model): Uint8Array<ArrayBuffer> {
   const where = "exportModel()";
   const { nodes, topology } = model.network;
   const backwards = nodes.find(({ layer }) => layer.config.goBackwards);
