@@ -73,7 +73,7 @@ function each<T>(modules: readonly string[], names: readonly string[], make: T):
 const REASONS: readonly (readonly [RegExp, string])[] = [
   [/_rebuild_sparse|_get_layout$/, "a sparse tensor; save it with to_dense()"],
   [
-    /^torch\.Q\w+Storage$|_rebuild_qtensor$/,
+    /^torch\.(Q\w+Storage|qu?int\w+|per_\w+)$|_rebuild_qtensor$/,
     "a quantised tensor; save the float model, or the tensor with dequantize()",
   ],
   [/^torch\.ScriptObject$/, "an object of C++, such as the weights of a quantised model; save the float model"],

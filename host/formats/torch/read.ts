@@ -164,7 +164,8 @@ export function stateDict(
   const dictionary = (key: string) => {
     const chosen = found.get(key);
     if (chosen) return chosen;
-    throw new FormatError(`${where}: no tensors under ${shown(key)}; the file has them under ${names || "no key"}`);
+    const there = found.has("") ? "has them at its top: leave { key } out" : `has them under ${names || "no key"}`;
+    throw new FormatError(`${where}: no tensors under ${shown(key)}; the file ${there}`);
   };
   if (typeof keys === "string") return dictionary(keys);
   return new Map(

@@ -89,6 +89,7 @@ test("a state dict is found under its key, or asked for", async () => {
   assert.equal(await read(two, "ema.shadow"), ["b"]);
   assert.equal(await read(two, ["model", "ema.shadow"]), ["model.a", "ema.shadow.b"]);
   await refuses(() => read(two, ["model", "ema"]), FormatError, /no tensors under "ema"/);
+  await refuses(() => read(dict(str("a"), w), "model"), FormatError, /the file has them at its top: leave { key } out/);
   // A number that training keeps is no weight, and a list may hold the dictionary.
   const best = dict(str("best"), view(3, [], []), str("model"), dict(str("a"), w, str("step"), view(0, [], [])));
   assert.equal(await read(best), ["a", "step"]);
@@ -124,6 +125,8 @@ test("plain data around the weights is read; what it is made of may be named and
 
 test("tensors of other kinds are refused with what would do", async () => {
   for (const [body, message] of [
+    ["ctorch\nqint8\n", /is not allowed: a quantised tensor; save the float model/],
+    ["ctorch\nper_channel_affine\n", /is not allowed: a quantised tensor; save the float model/],
     ["ctorch._utils\n_rebuild_sparse_tensor\n", /is not allowed: a sparse tensor; save it with to_dense\(\)/],
     ["ctorch._utils\n_rebuild_qtensor\n", /is not allowed: a quantised tensor/],
     ["ctorch._utils\n_rebuild_meta_tensor_no_storage\n", /has no numbers/],
