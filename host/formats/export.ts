@@ -57,7 +57,10 @@ export async function exportModel(
   options: ExportOptions = {},
 ): Promise<Bytes | Record<string, Bytes>> {
   const where = "exportModel()";
-  if (!(model instanceof Model)) throw new OptionError(`${where}: the first argument is not a model`);
+  if (!(model instanceof Model))
+    throw new OptionError(
+      `${where}: the first argument is not a model; that of a seq2seq is loadModel(translator.toBytes())`,
+    );
   const known = Object.keys(EXPORTERS) as ExportFormat[];
   const exporter = EXPORTERS[oneOf(where, "format", format, known)];
   checkOptions(`${where}: ${format}`, options, exporter.options);

@@ -50,7 +50,8 @@ export async function readSource(source: ModelSource, where: string): Promise<Ui
       if (hasFiles()) return readFile(place);
     }
     source = await fetch(place).catch((error: Error & { cause?: Error }) => {
-      const why = error.cause?.message || error.message;
+      // Browsers do not say why.
+      const why = error.cause?.message || `${error.message}; is it there, and may this page read it (CORS)?`;
       throw new FormatError(`${where}: cannot fetch ${shown(place)}: ${why}`);
     });
   }

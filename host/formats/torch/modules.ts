@@ -296,7 +296,7 @@ export function modulesOf(nodes: readonly Node[], where: string, instead = ""): 
       const { type } = layerOf(node);
       if (!Object.hasOwn(MODULES, type))
         throw new FormatError(
-          `${where}: layer "${node.name}": a ${type} layer, which PyTorch has no module for; it has one for ${Object.keys(MODULES).join(", ")}${instead}`,
+          `${where}: layer "${node.name}": PyTorch has no module for ${type}; it has one for ${Object.keys(MODULES).join(", ")}${instead}`,
         );
       return { layer: node.name, recurrent: false, ...MODULES[type](node, where) };
     });
