@@ -60,7 +60,8 @@ export interface Dataset extends Item {
 export function openHdf5(bytes: Uint8Array, where: string, room: number): Group {
   const file = new File(bytes, room, where);
   const found = [0, 512, 1024, 2048].find((at) => String.fromCharCode(...bytes.subarray(at, at + 4)) === "\x89HDF");
-  if (found === undefined) throw file.error("not an HDF5 file");
+  if (found === undefined)
+    throw file.error("expected an HDF5 file, such as .h5 or .keras of Keras, got something else");
   const links: Links = { root: () => root, followed: 0 };
   const root = open(file, links, rootAddress(file, found), 0);
   if (root.kind !== "group") throw file.error("the root of the HDF5 file is not a group");

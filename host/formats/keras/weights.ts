@@ -1,6 +1,6 @@
 import { FormatError, GruvyError, OptionError } from "../../core/errors.ts";
 import { isRecord, shown } from "../../core/options.ts";
-import type { TensorLike } from "../../core/tensor.ts";
+import { shapeText, type Tensor, type TensorLike } from "../../core/tensor.ts";
 import { Model } from "../../stacks/model.ts";
 import { type ModelSource, readSource } from "../source.ts";
 import { kerasDialect, snakeCase } from "./config.ts";
@@ -24,6 +24,9 @@ export async function fillFromKeras<Outputs>(source: ModelSource, model: Model<O
     throw new FormatError(
       `${where}: the file has ${layers.length} layers with weights (${shown(layers)}), the model ${own.length}`,
     );
+  const left = named ? layers.filter((layer) => !own.some(({ name }) => name === layer)) : [];
+  if (left.length > 0)
+    throw new FormatError(`${where}: left over: the layers ${shown(left)} of the file; make the model with them`);
   const counts = new Map<string, number>();
   const groups = new Map(
     described.map(({ name, className }) => {
@@ -39,7 +42,14 @@ export async function fillFromKeras<Outputs>(source: ModelSource, model: Model<O
     const piece = LAYERS[className](isRecord(config) ? config : {}, site);
     const names = [layers && !named ? layers[i] : name];
     const stored = await weights({ names, depth: 1, group: groups.get(name)!, within: piece.within });
-    for (const [param, tensor] of Object.entries(piece.params(stored))) filled[`${name}.${param}`] = tensor;
+    for (const [param, tensor] of Object.entries(piece.params(stored))) {
+      const { shape } = model.network.param(`${name}.${param}`) ?? tensor;
+      if (shapeText(shape) !== shapeText(tensor.shape))
+        throw new FormatError(
+          `${site.where}: "${param}": expected ${shapeText(shape)}, got ${shapeText(tensor.shape)}${hint(param, tensor)}`,
+        );
+      filled[`${name}.${param}`] = tensor;
+    }
   }
   try {
     model.setWeights(filled);
@@ -47,4 +57,9 @@ export async function fillFromKeras<Outputs>(source: ModelSource, model: Model<O
     throw error instanceof GruvyError ? new FormatError(`${where}: ${error.message}`) : error;
   }
   return model;
+}
+
+/** Biases say which form of the GRU a file has. */
+function hint(param: string, { shape }: Tensor): string {
+  return /(^|\.)bias$/.test(param) && shape[0] === 2 ? "; the file's gru has resetAfter: true" : "";
 }

@@ -58,7 +58,9 @@ export function toOnnx(model: Model<unknown>, options: OnnxExportOptions = {}): 
     return value;
   });
   if (lengths && !given.some(({ sequence }) => sequence))
-    throw new FormatError(`${WHERE}: "lengths": no input of the model has a time axis`);
+    throw new FormatError(
+      `${WHERE}: "lengths": ${streaming ? 'one step has none; leave out "streaming"' : "no input of the model has a time axis"}`,
+    );
   const inputs = given.map((value, i) => {
     if (!lengths || !value.sequence) return value;
     const readers = nodes.filter(({ inputs: read }) => read.some(({ node }) => node === -1 - i));

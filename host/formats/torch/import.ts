@@ -94,7 +94,9 @@ async function readTensors(
 /** The tensors of a safetensors file. */
 export function fromSafetensors(bytes: Uint8Array, where: string): Map<string, TorchTensor> {
   const tensors = new Map<string, TorchTensor>();
-  for (const [name, { dtype, shape, data }] of readSafetensors(bytes, where).tensors)
+  const file = readSafetensors(bytes, where);
+  if (file.metadata.has("gruvy")) throw new FormatError(`${where}: a file of gruvy's own; loadModel() reads it`);
+  for (const [name, { dtype, shape, data }] of file.tensors)
     tensors.set(name, {
       dtype,
       shape,

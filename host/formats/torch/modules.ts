@@ -46,12 +46,13 @@ const MODULES: Readonly<Record<string, (node: Node, where: string) => Descriptio
   bidirectional(node, where) {
     const { merge, layer, backwardLayer } = node.layer.config as Record<string, Json> & { layer: Wrapped };
     const second = (backwardLayer as Wrapped | null) ?? layer;
-    const refuse = (what: string) =>
-      new FormatError(`${where}: layer "${node.name}": ${what}, which nn.GRU cannot hold; use bidirectional(gru(...))`);
-    if (merge !== "concat") throw refuse(`merge "${merge}"`);
-    if (layer.type !== "gru" || second.type !== "gru") throw refuse(`a bidirectional ${layer.type}`);
+    const refuse = (what: string, instead: string) =>
+      new FormatError(`${where}: layer "${node.name}": ${what}, which nn.GRU cannot hold; ${instead}`);
+    if (merge !== "concat") throw refuse(`merge "${merge}"`, 'it merges as "concat" does');
+    if (layer.type !== "gru" || second.type !== "gru")
+      throw refuse(`a bidirectional ${layer.type}`, "use bidirectional(gru(...))");
     if (layer.config.units !== second.config.units || layer.config.useBias !== second.config.useBias)
-      throw refuse("directions of different units or biases");
+      throw refuse("directions of different units or biases", "give both the same");
     return level(node, where, [
       [layer.config, "forward.", ""],
       [second.config, "backward.", "_reverse"],

@@ -215,8 +215,17 @@ test("weights alone fill a model: .weights.h5, .h5 and .keras, by name or in ord
   await refuses(
     () => fromKeras(bytes("gru.weights.h5"), other),
     FormatError,
-    /"one.kernel": expected \[3, 18\], got \[3, 15\]/,
+    /layer "one" \(GRU\): "kernel": expected \[3, 18\], got \[3, 15\]/,
   );
+  const part = await sequential([gru(5, { name: g })], { inputShape: [null, 3] });
+  await refuses(() => fromKeras(bytes("gru.h5"), part), FormatError, /left over: the layers \[.*\] of the file; make/);
+  const after = await exportModel(await sequential([gru(5)], { inputShape: [null, 3] }), "h5");
+  await refuses(
+    async () => fromKeras(after, await sequential([gru(5, { resetAfter: false })], { inputShape: [null, 3] })),
+    FormatError,
+    /"bias": expected \[15\], got \[2, 15\]; the file's gru has resetAfter: true/,
+  );
+  await refuses(() => fromKeras(part.toBytes(), part), FormatError, /expected an HDF5 file, such as .h5 or .keras/);
   sameTensors(other.weights(), before, "nothing has changed");
 });
 

@@ -194,7 +194,7 @@ test("what ONNX cannot hold is refused by the layer's name, and what would do", 
   await refuses(
     () => of([gru(2)], { streaming: true, lengths: true }),
     FormatError,
-    /"lengths": no input of the model has a time axis/,
+    /"lengths": one step has none; leave out "streaming"/,
   );
 });
 

@@ -58,6 +58,16 @@ for (const [file, tolerance] of [
     model.dispose();
   });
 
+test("a file of gruvy's own is refused as that", async () => {
+  const model = await classifier();
+  await refuses(
+    () => fromPyTorch(model.toBytes(), model),
+    FormatError,
+    /a file of gruvy's own; loadModel\(\) reads it/,
+  );
+  model.dispose();
+});
+
 test("a checkpoint with an optimizer's state: the weights under its key", async () => {
   const model = await classifier();
   await fromPyTorch(bytes("classifier-checkpoint.pt"), model);
