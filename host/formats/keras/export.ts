@@ -107,7 +107,7 @@ function options3(config: Readonly<Record<string, unknown>>): Record<string, unk
 /** Groups by class and count, variables by number. */
 function structured({ layers }: DescribedModel): TreeNode {
   const counts = new Map<string, number>();
-  const root: MutableNode = { members: {} };
+  const root = emptyNode();
   for (const { name, className, weights } of layers) {
     const snake = snakeCase(className);
     const count = counts.get(snake) ?? 0;
@@ -128,8 +128,13 @@ interface MutableNode {
   members: Record<string, MutableNode | Tensor>;
 }
 
+/** Members by any name: "constructor" is one of a layer too. */
+function emptyNode(): MutableNode {
+  return { members: Object.create(null) };
+}
+
 function nodeAt(root: MutableNode, path: string): MutableNode {
-  return path.split("/").reduce((node, part) => (node.members[part] ??= { members: {} }) as MutableNode, root);
+  return path.split("/").reduce((node, part) => (node.members[part] ??= emptyNode()) as MutableNode, root);
 }
 
 /** What Keras 3 cannot read as Keras 2 writes it: calls whose arguments are tensors. */
@@ -160,7 +165,7 @@ export async function toH5(model: Model<unknown>): Promise<Uint8Array<ArrayBuffe
   const { version, described } = describeOlder(model);
   const groups: Record<string, TreeNode> = {};
   for (const { name, weights } of described.layers) {
-    const root: MutableNode = { members: {} };
+    const root = emptyNode();
     for (const { name: own, tensor } of weights) {
       const parts = `${name}/${own}:0`.split("/");
       nodeAt(root, parts.slice(0, -1).join("/")).members[parts.at(-1)!] = tensor;

@@ -225,7 +225,7 @@ export class Flows {
 
   /** A name that gruvy takes, and that nothing else has. */
   nameFor(name: string): string {
-    let base = name.replace(/[\s./\\]+/g, "_").slice(0, 190) || "layer";
+    let base = name.replace(/[\s\p{Cc}./\\]+/gu, "_").slice(0, 190) || "layer";
     if (base.startsWith("__")) base = `layer${base}`;
     let found = base;
     for (let i = 1; this.names.has(found); i++) found = `${base}_${i}`;

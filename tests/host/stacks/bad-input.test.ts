@@ -398,7 +398,7 @@ test("values out of their range are refused", async () => {
     OptionError,
     /two layers are called "a"/,
   );
-  for (const name of ["", "a b", "a.b", "__proto__", "a/b"])
+  for (const name of ["a\u0000b", "", "a b", "a.b", "__proto__", "a/b"])
     await refuses(() => gru(2, { name }), OptionError, /"name" must be a word/);
   await refuses(
     () => sequential([gru(2), gru(2)], { inputShape: [null, 2] }),

@@ -81,6 +81,21 @@ test("an activation of ONNX goes out by Keras's name: its numbers are float32 th
   }
 });
 
+test("layers by the names of what objects have", async () => {
+  for (const name of ["constructor", "toString", "hasOwnProperty"]) {
+    const inner = gru(2, { resetAfter: false, name: "valueOf" });
+    const model = await sequential([bidirectional(inner, { name }), dense(2, { name: "then" })], {
+      inputShape: [4, 3],
+    });
+    for (const format of FORMATS) {
+      const back = await loadModel(await exportModel(model, format));
+      sameTensors(back.weights(), model.weights(), `${name}, ${format}`);
+      back.dispose();
+    }
+    model.dispose();
+  }
+});
+
 test("what no format of Keras's holds is refused, and what would do", async () => {
   const refused = async (layer: Layer, format: "keras" | "h5" | "tfjs", message: RegExp) =>
     refuses(
