@@ -1,3 +1,4 @@
+import { FormatError } from "../core/errors.ts";
 import { builtin } from "../core/host.ts";
 import { count, shapeText } from "../core/tensor.ts";
 import { isTorch } from "../formats/detect.ts";
@@ -5,6 +6,7 @@ import { loadModel } from "../formats/gruvy.ts";
 import { formatOf } from "../formats/import.ts";
 import { isSafetensors, readSafetensors } from "../formats/safetensors.ts";
 import { readSource } from "../formats/source.ts";
+import { unpackedLimit } from "../formats/zip.ts";
 import { print } from "./terminal.ts";
 
 /** What there is to know of a file. */
@@ -59,8 +61,32 @@ export async function inspect(file: string, { json }: { json?: boolean }): Promi
   model.dispose();
 }
 
+type Weights = Pick<Report, "format" | "modules" | "tensors">;
+
+/** Members of groups that are listed at most: links may make few of them many. */
+const MOST_LISTED = 10_000;
+
+/** What is in an HDF5 file without a model, by its paths. */
+async function weightsInHdf5(bytes: Uint8Array): Promise<Weights | undefined> {
+  const { openHdf5 } = await import("../formats/hdf5/read.ts");
+  const root = openHdf5(bytes, "inspect", unpackedLimit(bytes.length));
+  if (root.attributes.includes("model_config")) return undefined;
+  const tensors: Report["tensors"][number][] = [];
+  const paths = [...root.names].reverse();
+  for (let listed = 0; paths.length > 0; listed++) {
+    const name = paths.pop()!;
+    const item = root.get(name);
+    if (item?.kind === "dataset") tensors.push({ name, shape: item.shape, dtype: item.dtype });
+    if (item?.kind === "group") for (const inner of [...item.names].reverse()) paths.push(`${name}/${inner}`);
+    if (listed + paths.length > MOST_LISTED)
+      throw new FormatError(`inspect: more than ${MOST_LISTED} groups and datasets`);
+  }
+  return { format: "HDF5, weights only", tensors };
+}
+
 /** What a file holds that has weights and no model. */
-async function weightsIn(bytes: Uint8Array): Promise<Pick<Report, "format" | "modules" | "tensors"> | undefined> {
+async function weightsIn(bytes: Uint8Array): Promise<Weights | undefined> {
+  if (formatOf(bytes) === "Keras .h5") return weightsInHdf5(bytes);
   const torch = isTorch(bytes);
   if (!torch && (!isSafetensors(bytes) || readSafetensors(bytes, "inspect").metadata.has("gruvy"))) return undefined;
   const { readTorch, stateDicts } = await import("../formats/torch/read.ts");

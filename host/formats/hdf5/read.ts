@@ -46,6 +46,8 @@ export interface Group extends Item {
 export interface Dataset extends Item {
   readonly kind: "dataset";
   readonly shape: readonly number[];
+  /** What it holds: "float32", "integer64". */
+  readonly dtype: string;
   /** Its numbers as f32, a copy. */
   read(): Promise<Tensor>;
 }
@@ -111,6 +113,10 @@ function open(file: File, links: Links, address: number, depth: number): Group |
     ...item,
     kind: "dataset",
     shape,
+    get dtype() {
+      const { kind, size } = readDatatype(bodyOf(file, messages, DATATYPE)!);
+      return `${kind}${8 * size}`;
+    },
     async read() {
       const type = readDatatype(bodyOf(file, messages, DATATYPE)!);
       const filters = body(FILTERS);

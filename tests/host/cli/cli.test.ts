@@ -100,10 +100,20 @@ test("inspect: several inputs and outputs by their names", async () => {
   );
 });
 
+test("inspect: weights of Keras without their model", async () => {
+  const file = fileURLToPath(new URL("../../fixtures/keras/gru.weights.h5", import.meta.url));
+  const { code, stdout, stderr } = gruvy("inspect", file);
+  assert.is(code, 0, stderr);
+  assert.match(stdout, /: HDF5, weights only, \d+ bytes, sha256/);
+  assert.match(stdout, /\nlayers\/gru\/cell\/vars\/0 +float32 {2}\[3, 15\]\n/);
+  assert.match(stdout, /\n\d+ parameters\n$/);
+});
+
 test("errors go to standard error, with exit code 1 for a file and 2 for a command", () => {
   writeFileSync(join(folder, "bad.h5"), "\x89HDF\r\n\x1a\n and no more", "latin1");
   const failures: [number, RegExp, ...string[]][] = [
-    [1, /^gruvy: FormatError: loadModel\(\): .*HDF5/, "inspect", "bad.h5"],
+    [1, /^gruvy: FormatError: inspect: .*HDF5/, "inspect", "bad.h5"],
+    [1, /^gruvy: FormatError: loadModel\(\): .*HDF5/, "convert", "bad.h5", "x.keras"],
     [1, /^gruvy: ENOENT/, "convert", "missing.h5", "x.keras"],
     [1, /no format known here/, "inspect", "text.txt"],
     [1, /FormatError: web is a folder/, "inspect", "web"],
