@@ -109,6 +109,7 @@ async function importFile(file: SourceFile): Promise<Model> {
     );
   if (/^(\xef\xbb\xbf)?\s*<(!doctype html|html)/i.test(start))
     throw new FormatError(`${WHERE}: a page in HTML, as servers send in the place of a file that they have not`);
+  if (start.startsWith("\x1f\x8b")) throw new FormatError(`${WHERE}: a gzip archive; unpack it first`);
   const importer = IMPORTERS.find(({ matches }) => matches(bytes));
   if (!importer)
     throw new FormatError(

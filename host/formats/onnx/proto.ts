@@ -100,7 +100,10 @@ export function readModel(file: Uint8Array, where: string, external: External): 
       if (domain === "" || domain === "ai.onnx") opset = version;
     }
   }
-  if (!graph) throw new FormatError(`${where}: an ONNX file without a graph`);
+  if (!graph)
+    throw new FormatError(
+      `${where}: an ONNX file without a graph, or a SavedModel of TensorFlow, which begins as one; save that as .keras or .onnx`,
+    );
   if (opset < 7) throw new FormatError(`${where}: opset ${opset}; expected 7 or newer`);
   return { opset, producer, ...readGraph(graph, where, external) };
 }

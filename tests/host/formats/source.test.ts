@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { runInNewContext } from "node:vm";
+import { gzipSync } from "node:zlib";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { exportModel, fromPyTorch } from "../../../host/formats/index.ts";
@@ -80,6 +81,8 @@ test("a source that cannot be had is refused, and says why", async () => {
   await refused(new Response("", { status: 404, statusText: "Not Found" }), /the server answered 404 Not Found/);
   await refused(new Blob(["\n<!DOCTYPE html>"]), /a page in HTML, as servers send/);
   await refused(fileURLToPath(new URL(".", import.meta.url)), /formats\/ is a folder; name the model's file in it/);
+  await refused(gzipSync("anything"), /a gzip archive; unpack it first/);
+  await refused(Uint8Array.of(8, 1, 0x12, 2, 10, 0), /a SavedModel of TensorFlow.*; save that as .keras or .onnx/);
   const weights = await exportModel(await make(1), "pytorch");
   await refused(weights, /weights only, no architecture; make the model, then fill it with fromPyTorch/);
 });
