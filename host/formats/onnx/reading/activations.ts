@@ -1,7 +1,7 @@
 import { shown } from "../../../core/options.ts";
 import type { Json } from "../../../layers/layer.ts";
 import { affine, merged } from "./arithmetic.ts";
-import { curved, erf } from "./curves.ts";
+import { curved, erf, FAR } from "./curves.ts";
 import { describe, type Graph } from "./graph.ts";
 import { momentOf } from "./norm.ts";
 import { isLinear, type Operator, open } from "./open.ts";
@@ -78,8 +78,6 @@ function bound(graph: Graph, attribute: string, i: number, fallback: number): nu
   if (given !== undefined) return given;
   return graph.optional(i) ? graph.floats(i).data[0] : fallback;
 }
-
-const FAR = 3.4e38;
 
 /** Clip, of a function too. */
 function clip(graph: Graph) {

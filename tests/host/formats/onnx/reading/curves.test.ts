@@ -40,6 +40,9 @@ test("a function is the activation that it agrees with, in whatever form it is w
     [(x) => Math.max(x, f(0.1) * x), { name: "leakyRelu", alpha: f(0.1) }],
     [(x) => Math.max(x, 0) + Math.min(0, Math.exp(x) - 1), { name: "elu", alpha: 1 }],
     [(x) => Math.max(-0.5, Math.min(x, 2)), { name: "hardtanh", alpha: -0.5, beta: 2 }],
+    // Cut off further out than most numbers are.
+    [(x) => Math.min(Math.max(x, 0), 100), { name: "hardtanh", alpha: 0, beta: 100 }],
+    [(x) => Math.min(x, 2e6), { name: "hardtanh", alpha: f(-3.4e38), beta: 2e6 }],
     [(x) => Math.min(Math.max(x + 3, 0), 6) / 6, { name: "hardSigmoid", alpha: f(1 / 6), beta: 0.5 }],
   ];
   for (const [own, expected] of cases) assert.equal(activationOf(own), expected, String(own));
@@ -47,8 +50,14 @@ test("a function is the activation that it agrees with, in whatever form it is w
 
 test("a function that is nearly one is none", () => {
   const tanhGelu = (x: number) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
-  for (const f of [tanhGelu, (x: number) => x / (1 + Math.exp(-1.702 * x)), (x: number) => x * x, () => 1, Math.exp])
-    assert.is(activationOf(f), undefined, String(f));
+  const others: ((x: number) => number)[] = [
+    (x) => x / (1 + Math.exp(-1.702 * x)),
+    (x) => x * x,
+    () => 1,
+    (x) => (x > 5e-4 ? x : 0),
+    (x) => Math.min(Math.max(x, 0.1 * x), 1000),
+  ];
+  for (const f of [tanhGelu, Math.exp, ...others]) assert.is(activationOf(f), undefined, String(f));
 });
 
 test("a function that becomes none is refused where a layer reads it", async () => {
