@@ -12,7 +12,7 @@ import { External, type OnnxModel, readModel } from "./proto.ts";
 import { describe, type Emitted, Graph, type Read } from "./reading/graph.ts";
 import { readNodes } from "./reading/layers.ts";
 import { roll } from "./reading/rolled.ts";
-import type { Part, Value } from "./reading/values.ts";
+import type { Data, Part, Value } from "./reading/values.ts";
 
 const WHERE = "loadModel()";
 
@@ -71,8 +71,19 @@ function outputsOf(graph: Graph, onnx: OnnxModel): Output[] {
     const data = value.kind === "stack" ? value.parts[value.parts.length - 1] : graph.settle(value);
     if (data.kind !== "data" || data.node < 0)
       throw new FormatError(`${WHERE}: output ${shown(name)}: expected the output of a layer, got ${describe(data)}`);
+    checkOrder(name, data);
     return { name, from: graph.read(data) };
   });
+}
+
+/** Axes may be in any order, but not those that are features together. */
+function checkOrder(output: string, { axes, features }: Data): void {
+  const places = axes.flat().flatMap((axis) => (axis.size === 1 ? [] : features.indexOf(axis)));
+  const inOrder = places.filter((place) => place >= 0);
+  if (inOrder.some((place, i) => place < (inOrder[i - 1] ?? -1)))
+    throw new FormatError(
+      `${WHERE}: output ${shown(output)}: its features are those of a layer in another order; let the graph end before they are exchanged`,
+    );
 }
 
 /** One direction of a last state is a state, where it was picked out of both. */

@@ -10,6 +10,8 @@ import {
   type Data,
   type Floats,
   isFeatures,
+  isKnown,
+  lengthOf,
   type MergedAxis,
   type Part,
   type Role,
@@ -22,6 +24,9 @@ const MOST_COLUMNS = 2 ** 22;
 
 /** Numbers of all matrices that the file does not have itself, such as those that choose features. */
 const MOST_NUMBERS = 2 ** 26;
+
+/** What operators may make of numbers that the file has, as a multiple of them. */
+const MOST_COPIES = 16;
 
 /** How deep graphs may lie in graphs. */
 const DEEPEST = 8;
@@ -91,14 +96,17 @@ export class Graph {
   /** Callers say how long sequences are. */
   private readonly lengths: boolean;
   private made = 0;
+  /** Numbers of the file so far, and those made of them. */
+  private known = 0;
+  private copies = 0;
   /** Data that have an axis as their steps: the first ones. */
   private readonly sequences = new Map<Axis, Data>();
 
   constructor(
     readonly model: OnnxModel,
     readonly where: string,
-    /** The graph around this one, whose numbers it may read. */
-    private readonly outer?: Graph,
+    /** What is around this graph: its numbers may be read. */
+    private readonly outer?: { find(name: string): Value | undefined },
   ) {
     this.countReads(model);
     this.lengths = model.nodes.some(({ type, inputs }) => type === "GRU" && !!inputs[4]);
@@ -163,12 +171,14 @@ export class Graph {
     if (value) return value;
     const read = this.model.initializers.get(name);
     if (read) {
-      value = constant(read());
+      const numbers = read();
+      this.known += numbers.data.length;
+      value = constant(numbers);
       this.values.set(name, value);
       return value;
     }
     value = this.outer?.find(name);
-    if (value?.kind === "data" || value?.kind === "stack" || value?.kind === "part" || value?.kind === "moment")
+    if (value && !isKnown(value) && value.kind !== "fill")
       throw this.unsupported(`reads ${shown(name)} of the graph around it`, "a step may read x_t and its state");
     return value;
   }
@@ -244,6 +254,7 @@ export class Graph {
     if (!name) return;
     if (this.values.has(name)) throw this.damaged(`makes ${shown(name)}, which is there already`);
     if (value.kind === "data") this.remember(value);
+    if (isKnown(value)) this.checkCopies(lengthOf(value));
     if ((this.uses.get(name) ?? 0) > 1) this.values.set(name, shared(value));
     else this.values.set(name, value.kind === "data" ? { ...value, exclusive: value.exclusive ?? true } : value);
   }
@@ -371,6 +382,13 @@ export class Graph {
     this.made += n;
     if (!(this.made <= MOST_NUMBERS))
       throw this.unsupported(`would take a matrix of ${n} numbers`, "expected fewer features or steps");
+  }
+
+  /** Before numbers of the file are joined, or taken several times: a small file may have a long way to go. */
+  checkCopies(n: number): void {
+    this.copies += n;
+    if (!(this.copies <= MOST_NUMBERS + MOST_COPIES * this.known))
+      throw this.unsupported(`would make ${n} numbers more of those that the file has`, "expected fewer copies");
   }
 
   // ---------------------------------------------------------------- axes

@@ -11,6 +11,8 @@ import {
   type Fill,
   type Floats,
   type Ints,
+  isKnown,
+  lengthOf,
   type MergedAxis,
   type Part,
   rankOf,
@@ -35,6 +37,7 @@ export function concat(graph: Graph) {
 }
 
 function joined(graph: Graph, values: readonly Value[], axis: number, rank: number): Value {
+  graph.checkCopies(values.reduce((sum, v) => sum + (isKnown(v) ? lengthOf(v) : 0), 0));
   if (values.every((v): v is Ints => v.kind === "ints") && rank === 1) {
     const entries = values.flatMap((v) => v.entries);
     return { kind: "ints", shape: [entries.length], entries };

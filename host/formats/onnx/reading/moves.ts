@@ -12,6 +12,7 @@ import {
   type Ints,
   isArranged,
   isKnown,
+  lengthOf,
   type MergedAxis,
   Product,
   rankOf,
@@ -30,7 +31,7 @@ import {
 /** A new shape for values whose numbers are known, or that have none. */
 function withShape(graph: Graph, value: Value, target: readonly Size[], allowZero = false): Value {
   if (isKnown(value)) {
-    const n = value.kind === "floats" ? value.data.length : value.entries.length;
+    const n = lengthOf(value);
     let shape = target.map((size, i) => {
       if (typeof size !== "number") throw graph.unsupported("a shape that depends on the input's", "expected numbers");
       return size === 0 && !allowZero ? value.shape[i] : size;

@@ -5,8 +5,11 @@ import { pickStep, shorten } from "./steps.ts";
 import {
   Axis,
   type Data,
+  type Floats,
+  type Ints,
   isFeatures,
   isKnown,
+  lengthOf,
   type MergedAxis,
   type Part,
   rankOf,
@@ -35,14 +38,13 @@ function choose(
   const own = given.kind === "data" && given.node < 0 && !state && axis === graph.featuresAt(given);
   const value = own ? graph.withFeatures(given) : given;
   if (isKnown(value)) {
-    const length = value.shape[axis];
-    const at = positions(length);
-    if (!at.every((p) => p >= 0 && p < length)) throw graph.damaged(`position ${at} of ${length}`);
-    return chosen(value, axis, at, drop);
+    return taken(graph, value, axis, positions(value.shape[axis]), drop);
   }
   if (value.kind === "fill") return { ...value, rank: value.rank - (drop ? 1 : 0) };
   if (value.kind === "stack" && axis === value.axis) {
     const sizes = value.parts.map((part) => sizeOf(part.axes[axis]) ?? 1);
+    if (!(sizes.reduce((sum, size) => sum + size, 0) <= MOST))
+      throw graph.unsupported(`takes parts of [${sizes.slice(0, 8)}] states`, `expected at most ${MOST}`);
     const places = sizes.flatMap((size, i) => Array.from({ length: size }, (_, k) => [i, k]));
     const at = positions(places.length);
     const wanted = at.flatMap((p) => (places[p] ? [places[p]] : []));
@@ -89,6 +91,15 @@ function choose(
   return steps(graph, value, axis, positions, drop);
 }
 
+/** Entries of a known tensor. */
+function taken(graph: Graph, value: Floats | Ints, axis: number, at: readonly number[], drop: boolean): Floats | Ints {
+  const length = value.shape[axis];
+  const outside = at.find((p) => !(p >= 0 && p < length));
+  if (outside !== undefined) throw graph.damaged(`position ${outside} of ${length}`);
+  if (length > 0) graph.checkCopies((lengthOf(value) / length) * at.length);
+  return chosen(value, axis, at, drop);
+}
+
 function part(input: number, given: readonly MergedAxis[], axis: number, from: number, n: number, drop: boolean): Part {
   const axes = given.flatMap((own, i) => (i !== axis ? [own] : drop ? [] : [single(new Axis(n))]));
   return { kind: "part", input, axes, from, to: from + n };
@@ -126,25 +137,16 @@ function stepsAxis(graph: Graph, data: Data, axis: number): Axis {
 /** Some of the features: a product with columns of the identity, exact. */
 function pick(graph: Graph, data: Data, axis: number, feature: number, at: readonly number[], drop: boolean): Data {
   const sizes = data.features.map(({ size }) => size ?? 1);
-  if (!at.every((p) => p >= 0 && p < sizes[feature])) throw graph.damaged(`position ${at} of ${sizes[feature]}`);
+  const outside = at.find((p) => !(p >= 0 && p < sizes[feature]));
+  if (outside !== undefined) throw graph.damaged(`position ${outside} of ${sizes[feature]}`);
   const I = graph.columns(data);
   const inner = sizes.slice(feature + 1).reduce((a, b) => a * b, 1);
-  const columns: number[] = [];
-  for (let i = 0; i < I; i++) {
-    const place = at.indexOf(Math.floor(i / inner) % sizes[feature]);
-    if (place >= 0) columns.push(i);
-  }
-  columns.sort((a, b) => {
-    const key = (i: number) => [
-      Math.floor(i / (inner * sizes[feature])),
-      at.indexOf(Math.floor(i / inner) % sizes[feature]),
-      i % inner,
-    ];
-    const [x, y] = [key(a), key(b)];
-    return x[0] - y[0] || x[1] - y[1] || x[2] - y[2];
-  });
-  const N = columns.length;
+  const block = sizes[feature] * inner;
+  const N = (I / block) * at.length * inner;
   graph.checkCount(I * N);
+  const columns: number[] = [];
+  for (let from = 0; from < I; from += block)
+    for (const p of at) for (let i = 0; i < inner; i++) columns.push(from + p * inner + i);
   const kernel = new Float32Array(I * N);
   columns.forEach((i, j) => {
     kernel[i * N + j] = 1;
@@ -273,8 +275,8 @@ export function gather(graph: Graph) {
   const positions = (n: number) => at.map((p) => wrap(p, n));
   if (index.shape.length > 1) {
     if (!isKnown(table)) throw graph.unsupported(`takes positions ${describe(index)}`, "expected one, or a list");
-    const taken = chosen(table, axis, positions(table.shape[axis]));
-    graph.set(0, { ...taken, shape: [...table.shape.slice(0, axis), ...index.shape, ...table.shape.slice(axis + 1)] });
+    const all = taken(graph, table, axis, positions(table.shape[axis]), false);
+    graph.set(0, { ...all, shape: [...table.shape.slice(0, axis), ...index.shape, ...table.shape.slice(axis + 1)] });
     return;
   }
   graph.set(0, choose(graph, table, axis, positions, index.shape.length === 0));
@@ -290,6 +292,7 @@ export function split(graph: Graph) {
   const size = Math.ceil(length / parts);
   const sizes =
     graph.ints("split", 1) ?? Array.from({ length: parts }, (_, i) => Math.min(size, Math.max(0, length - i * size)));
+  if (length > MOST) throw graph.unsupported(`splits ${length} positions`, `expected at most ${MOST}`);
   if (sizes.reduce((a, b) => a + b, 0) !== length || sizes.length !== parts || sizes.some((n) => n < 0))
     throw graph.damaged(`splits ${length} into [${sizes}]`);
   let from = 0;

@@ -220,6 +220,10 @@ export const isArranged = (value: Value): value is Arranged =>
 
 export const isKnown = (value: Value): value is Floats | Ints => value.kind === "floats" || value.kind === "ints";
 
+/** How many numbers there are. */
+export const lengthOf = (value: Floats | Ints): number =>
+  value.kind === "floats" ? value.data.length : value.entries.length;
+
 /** Axes of a value, in so far as it has some. */
 export function rankOf(value: Value): number {
   switch (value.kind) {
