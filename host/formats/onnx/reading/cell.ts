@@ -177,11 +177,17 @@ interface Monomial {
   factor: number;
 }
 
+/** The same in any order, each as often. */
+function sameAtoms(a: readonly Atom[], b: readonly Atom[]): boolean {
+  const times = (list: readonly Atom[], atom: Atom) => list.filter((own) => own === atom).length;
+  return a.length === b.length && a.every((atom) => times(a, atom) === times(b, atom));
+}
+
 /** A sum multiplied out, as far as numbers do. */
 function monomials({ parts, bias, width }: Sum): Monomial[] {
   const terms: Monomial[] = [];
   const add = (atoms: readonly Atom[], factor: number) => {
-    const old = terms.find((term) => term.atoms.length === atoms.length && atoms.every((a) => term.atoms.includes(a)));
+    const old = terms.find((term) => sameAtoms(term.atoms, atoms));
     if (old) old.factor += factor;
     else terms.push({ atoms, factor });
   };

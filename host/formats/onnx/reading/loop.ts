@@ -68,11 +68,12 @@ export function loop(graph: Graph, read: (graph: Graph) => void): void {
     ],
     outputs: [{ name: state.next, type: float }],
   };
-  const step = new Graph(model, graph.where, graph);
-  for (const { name, initial } of fixed) step.values.set(name, initial);
+  const around = new Map(fixed.map(({ name, initial }) => [name, initial]));
+  const step = new Graph(model, graph.where, { find: (name) => around.get(name) ?? graph.find(name) });
   read(step);
-  const result = step.find(state.next);
-  if (result?.kind !== "data") throw graph.unsupported("its state is no data", NEEDED);
+  const next = step.find(state.next);
+  if (next?.kind !== "data" || next.axes.length !== 2) throw graph.unsupported("its state is no data", NEEDED);
+  const { data: result } = step.rows(next, 1, units);
   // What reading it may take, at most: a matrix a node.
   if (step.nodes.length * 3 * units * Math.max(units, inputs) > 2 ** 30)
     throw graph.unsupported(`a step of ${step.nodes.length} layers of ${units} units`, NEEDED);
@@ -282,8 +283,11 @@ export function branch(graph: Graph, read: (graph: Graph, nodes: readonly OnnxNo
   const body = node.attributes.get(condition ? "then_branch" : "else_branch")?.g?.();
   if (!body || body.outputs.length !== node.outputs.length)
     throw graph.damaged("a branch that does not fit its outputs");
-  for (const [name, numbers] of body.initializers)
-    if (!graph.values.has(name)) graph.values.set(name, constant(numbers()));
+  for (const [name, numbers] of body.initializers) {
+    if (graph.values.has(name) || graph.model.initializers.has(name))
+      throw graph.unsupported(`a branch with numbers ${shown(name)}, a name that is there already`, "rename them");
+    graph.values.set(name, constant(numbers()));
+  }
   read(graph, body.nodes);
   graph.node = node;
   body.outputs.forEach(({ name }, i) => {

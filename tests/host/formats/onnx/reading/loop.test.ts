@@ -1,6 +1,6 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { graph, node, TYPE } from "../../../../../host/formats/onnx/proto.ts";
+import { graph, initializer, node, TYPE } from "../../../../../host/formats/onnx/proto.ts";
 import { FormatError, gru, loadModel, type Model, sequential, type Tensor } from "../../../../../host/index.ts";
 import { close } from "../../../../kit/core.ts";
 import { randomTensor, refuses } from "../../../../kit/models.ts";
@@ -91,12 +91,32 @@ test("a gate that is one minus z is z with the signs of its sum turned round", a
 test("other loops are refused, with the reason and what would do", async () => {
   const swapped = (from: NodeOf, to: NodeOf) => GATES.map((own) => (own[2][0] === from[2][0] ? to : own));
   const less = (n: string): NodeOf[] => [COUNT[0], ["Less", ["t_next", n], ["goes"]]];
+  const halves: NodeOf[] = [
+    ["Add", ["one", "one"], ["two"]],
+    ["Mul", ["z", "h"], ["zh"]],
+    ["Mul", ["h", "h"], ["hh"]],
+    ["Add", ["zh", "hh"], ["kept2"]],
+    ["Div", ["kept2", "two"], ["kept"]],
+    ...BLEND.slice(1, 3),
+    ["Add", ["kept", "un"], ["next"]],
+  ];
+  const exchanged: NodeOf[] = [
+    ...BLEND.slice(0, 3),
+    ["Add", ["zh", "un"], ["own"]],
+    ["Constant", [], ["pairs"], { value_ints: [0, 2, 2] }],
+    ["Constant", [], ["flat"], { value_ints: [0, H] }],
+    ["Reshape", ["own", "pairs"], ["apart"]],
+    ["Transpose", ["apart"], ["turned"], { perm: [0, 2, 1] }],
+    ["Reshape", ["turned", "flat"], ["next"]],
+  ];
   const fixed = { outside: [["Identity", ["6"], ["T"]]] as NodeOf[] };
   const cases: [Uint8Array<ArrayBuffer>, RegExp][] = [
     [file([...GATES, ...BLEND, ...less("5")], fixed), /may end before the last step, or never/],
     [file([...GATES, ...BLEND, ...less("7")], fixed), /may end before the last step, or never/],
     [file([...GATES, ...BLEND, ...less("6")]), /may end before the last step, or never/],
     [file([...GATES, ["Mul", ["z", "h"], ["zh"]], ["Add", ["zh", "n"], ["next"]], ...COUNT]), /is not z · h/],
+    [file([...GATES, ...halves, ...COUNT]), /is not z · h/],
+    [file([...GATES, ...exchanged, ...COUNT]), /features apart, or merged/],
     [file([...swapped(GATES[10], ["Tanh", ["s_r"], ["r"]]), ...BLEND, ...COUNT]), /two gates have different activations/],
     [file([...swapped(GATES[11], ["Mul", ["r", "x_n"], ["rh"]]), ...BLEND, ...COUNT]), /no product with the state|no state that a gate/],
     [file([...swapped(GATES[13], ["LSTM", ["s_n"], ["n"]]), ...BLEND, ...COUNT]), /LSTM node "n": no layer/],
@@ -104,6 +124,26 @@ test("other loops are refused, with the reason and what would do", async () => {
     [file([...GATES, ...BLEND, ["Add", ["t", "5"], ["t_next"]], COUNT[1]]), /does not count steps/],
   ]; // biome-ignore format: a table
   for (const [bytes, message] of cases) await refuses(() => loadModel(bytes), FormatError, message);
+});
+
+test("numbers of two branches that have the same name are refused", async () => {
+  const branch = (n: number) =>
+    graph(
+      "branch",
+      [node("Mul", `own/${n}`, ["x", "factor"], [`b${n}`]), initializer("factor", [], Float32Array.of(n))],
+      [],
+      [{ name: `b${n}`, type: TYPE.float }],
+    );
+  const both = (n: number) => ({ then_branch: { graph: branch(n) }, else_branch: { graph: branch(n) } });
+  const bytes = onnxFile(
+    [
+      ["If", ["yes"], ["p"], both(2)],
+      ["If", ["yes"], ["q"], both(3)],
+      ["Add", ["p", "q"], ["y"]],
+    ],
+    { yes: [[], [1]] },
+  );
+  await refuses(() => loadModel(bytes), FormatError, /If node "If_1": a branch with numbers "factor"/);
 });
 
 test("a condition that sizes decide is its branch; another one is refused", async () => {
