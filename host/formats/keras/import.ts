@@ -2,6 +2,7 @@ import { FormatError } from "../../core/errors.ts";
 import { isRecord, shown } from "../../core/options.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import type { Model } from "../../stacks/model.ts";
+import { append } from "../append.ts";
 import { type Dataset, type Group, type Item, openHdf5 } from "../hdf5/read.ts";
 import { isZip, readZip, unpack, unpackedLimit } from "../zip.ts";
 import { buildModel } from "./build.ts";
@@ -134,14 +135,8 @@ export interface NamesByPart {
 
 export function byPart(all: readonly string[]): NamesByPart {
   const by = new Map<string, string[]>();
-  for (const name of all) for (const part of new Set(name.split("/"))) add(by, part, name);
+  for (const name of all) for (const part of new Set(name.split("/"))) append(by, part, name);
   return { all, by };
-}
-
-function add(lists: Map<string, string[]>, key: string, name: string): void {
-  const list = lists.get(key);
-  if (list) list.push(name);
-  else lists.set(key, [name]);
 }
 
 /**
@@ -156,7 +151,7 @@ export function ofInner({ by }: NamesByPart, path: readonly string[]): readonly 
   for (const name of by.get(layer.split("/")[0]) ?? []) {
     const at = `/${name}`.indexOf(`/${layer}/`);
     if (at < 0) continue;
-    add(around, name.slice(0, at), name);
+    append(around, name.slice(0, at), name);
   }
   // Layers of one name in several models: what stands before it is of as few other models and of as many of its own as can be.
   const distance = (models: string) => {

@@ -1,5 +1,6 @@
 import { FormatError } from "../../core/errors.ts";
 import { isRecord, shown } from "../../core/options.ts";
+import { append } from "../append.ts";
 import type { Config, Dialect } from "./config.ts";
 import { type Described, describe, readShape, shapeOf } from "./described.ts";
 import { type Flow, Flows, MOST_CALLS, real, type Step } from "./flows.ts";
@@ -106,8 +107,9 @@ export class Reader {
     given: readonly Flow[] | undefined,
   ): readonly Flow[] {
     const made = new Map<string, readonly Flow[]>();
-    const at = ({ layer, node, tensor }: History, first: ReadonlyMap<string, number>) =>
-      made.get(`${node - (first.get(layer) ?? 0)} ${layer}`)?.[tensor];
+    const keyOf = ({ layer, node }: History, first: ReadonlyMap<string, number>) =>
+      `${node - (first.get(layer) ?? 0)} ${layer}`;
+    const at = (one: History, first: ReadonlyMap<string, number>) => made.get(keyOf(one, first))?.[one.tensor];
     const inputs = readTerminals(config.input_layers, "input_layers");
     if (given && given.length !== inputs.length)
       throw new FormatError(`${WHERE}: a model of ${inputs.length} inputs is called on ${given.length}`);
@@ -116,30 +118,34 @@ export class Reader {
       const { batch_input_shape, batch_shape } = described?.config ?? {};
       made.set(`0 ${layer}`, [given?.[i] ?? this.input(layer, readShape(batch_input_shape ?? batch_shape))]);
     }
-    let open = layers.flatMap((layer) =>
+    const open = layers.flatMap((layer) =>
       layer.className === "InputLayer"
         ? []
-        : readInbound(layer.inbound, layer.name).map((call, i) => ({ layer, call, i })),
+        : readInbound(layer.inbound, layer.name).map((call, i) => ({ layer, call, i, ready: 0 })),
     );
     if (open.length > MOST_CALLS) throw new FormatError(`${WHERE}: more than ${MOST_CALLS} calls of layers`);
     const referred = open.flatMap(({ call }) => [...call.inputs, ...call.states]);
     const first = this.firstCalls(layers, referred, this.dialect.modelsFrom);
-    // Layers stand in any order; what has all it reads is called, until nothing is left or nothing moves.
-    while (open.length > 0) {
-      const waiting: typeof open = [];
-      for (const entry of open) {
-        const { layer, call, i } = entry;
-        const [read, states] = [call.inputs, call.states].map((all) => all.map((one) => at(one, first)));
-        const ready = (flows: readonly (Flow | undefined)[]): flows is readonly Flow[] => flows.every((flow) => flow);
-        if (ready(read) && ready(states)) made.set(`${i} ${layer.name}`, this.layer(layer, outer, read, states, call));
-        else waiting.push(entry);
+    // Layers stand in any order: one waits for the first thing that it reads and is not there yet.
+    const waiting = new Map<string, typeof open>();
+    for (const entry of open) {
+      const { layer, call, i } = entry;
+      const reads = [...call.inputs, ...call.states];
+      while (entry.ready < reads.length && at(reads[entry.ready], first)) entry.ready++;
+      if (entry.ready < reads.length) {
+        append(waiting, keyOf(reads[entry.ready], first), entry);
+        continue;
       }
-      if (waiting.length === open.length)
-        throw new FormatError(
-          `${WHERE}: layer ${shown(open[0].layer.name)} reads ${shown(open[0].call.inputs[0]?.layer)}, which is not there or reads it in turn`,
-        );
-      open = waiting;
+      const [read, states] = [call.inputs, call.states].map((all) => all.map((one) => at(one, first)!));
+      const key = `${i} ${layer.name}`;
+      made.set(key, this.layer(layer, outer, read, states, call));
+      open.push(...(waiting.get(key) ?? []));
+      waiting.delete(key);
     }
+    for (const [{ layer, call, ready }] of waiting.values())
+      throw new FormatError(
+        `${WHERE}: layer ${shown(layer.name)} reads ${shown([...call.inputs, ...call.states][ready].layer)}, which is not there or reads it in turn`,
+      );
     const terminals = readTerminals(config.output_layers, "output_layers");
     const ends = this.firstCalls(layers, terminals, 1);
     return terminals.map((terminal) => {

@@ -1,5 +1,6 @@
 import { FormatError } from "../../core/errors.ts";
 import { shown } from "../../core/options.ts";
+import { append } from "../append.ts";
 import { isZip, readZip, unpack, unpackedLimit } from "../zip.ts";
 import { allowed } from "./globals.ts";
 import { type Allowed, Instance, type Pickled, unpickle } from "./pickle.ts";
@@ -83,11 +84,7 @@ function readLegacy(bytes: Uint8Array, where: string): Pickled {
   if (!Array.isArray(keys.value)) throw new FormatError(`${where}: expected the keys of storages`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const byKey = new Map<Pickled, Storage[]>();
-  for (const storage of reading.storages) {
-    const own = byKey.get(storage.key);
-    if (own) own.push(storage);
-    else byKey.set(storage.key, [storage]);
-  }
+  for (const storage of reading.storages) append(byKey, storage.key, storage);
   let at = keys.end;
   for (const key of keys.value) {
     if (at + 8 > bytes.length) throw new FormatError(`${where}: storage ${shown(key)} is missing: cut off?`);

@@ -2,6 +2,7 @@ import { FormatError } from "../../../core/errors.ts";
 import { shown } from "../../../core/options.ts";
 import { shapeText, type Tensor } from "../../../core/tensor.ts";
 import type { Json } from "../../../layers/layer.ts";
+import { append } from "../../append.ts";
 import type { OnnxGraph, OnnxModel, OnnxNode } from "../proto.ts";
 import { settled } from "./spread.ts";
 import {
@@ -112,9 +113,7 @@ export class Graph {
     this.lengths = model.nodes.some(({ type, inputs }) => type === "GRU" && !!inputs[4]);
     for (const node of model.nodes)
       node.inputs.forEach((name, i) => {
-        const others = this.readers.get(name);
-        if (others) others.push([node, i]);
-        else this.readers.set(name, [[node, i]]);
+        append(this.readers, name, [node, i]);
       });
     for (const { name, shape } of model.inputs) {
       if (model.initializers.has(name)) continue;

@@ -7,6 +7,36 @@ import { randomTensor, refuses, sameTensor } from "../../../kit/models.ts";
 
 const x = randomTensor([2, 5, 3], 1);
 const shape = { batch_input_shape: [null, null, 3] };
+test("layers stand in any order, as many as there may be", async () => {
+  const layers = Array.from({ length: 2000 }, (_, i) => ({
+    class: "Activation",
+    name: `a${i}`,
+    config: { activation: "relu" },
+    from: [i ? `a${i - 1}` : "x"],
+  }));
+  // The output is the last of the list.
+  const model = await loadModel(functional([...layers.slice(0, -1).reverse(), ...layers.slice(-1)], {}, "2.9.0"));
+  assert.equal(
+    [...(await model.predict(x)).data],
+    [...x.data].map((v) => Math.max(v, 0)),
+  );
+  model.dispose();
+});
+
+test("layers that read one another in turn are refused, and those that read what is not there", async () => {
+  const add = (name: string, from: string[]) => ({ class: "Add", name, from });
+  await refuses(
+    () => loadModel(functional([add("a", ["x", "b"]), add("b", ["x", "a"])], {}, "2.9.0")),
+    FormatError,
+    /layer "a" reads "b", which is not there or reads it in turn/,
+  );
+  await refuses(
+    () => loadModel(functional([add("a", ["x", "c"])], {}, "2.9.0")),
+    FormatError,
+    /layer "a" reads "c", which/,
+  );
+});
+
 test("a model at every step: its layers, which take steps as samples", async () => {
   const [k1, k2] = [randomTensor([3, 4], 1), randomTensor([4, 2], 2)];
   const inner = {
