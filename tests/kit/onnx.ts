@@ -1,4 +1,11 @@
-import { type AttributeValue, initializer, node, TYPE, writeModel } from "../../host/formats/onnx/proto.ts";
+import {
+  type AttributeValue,
+  initializer,
+  node,
+  type OnnxValue,
+  TYPE,
+  writeModel,
+} from "../../host/formats/onnx/proto.ts";
 import * as pb from "../../host/formats/onnx/protobuf.ts";
 
 /** Small ONNX files for tests. */
@@ -22,13 +29,14 @@ function bytes(name: string, shape: readonly number[], data: Int8Array | Uint8Ar
   return pb.bytes(5, ...sizes, pb.int(2, data instanceof Int8Array ? 3 : 2), pb.string(8, name), pb.bytes(9, raw));
 }
 
-/** A file of some nodes from "x" to "y". @param rank of y */
+/** A file of some nodes from "x" to "y". @param rank of y @param more inputs besides x */
 export function onnxFile(
   nodes: readonly NodeOf[],
   numbers: NumbersOf = {},
   shape: readonly (number | string)[] = ["batch", "time", 3],
   opset = 17,
   rank = 3,
+  more: readonly OnnxValue[] = [],
 ): Uint8Array<ArrayBuffer> {
   return writeModel(
     "test",
@@ -39,7 +47,7 @@ export function onnxFile(
         data instanceof Int8Array || data instanceof Uint8Array ? bytes(name, of, data) : initializer(name, of, data),
       ),
     ],
-    [{ name: "x", type: TYPE.float, shape }],
+    [{ name: "x", type: TYPE.float, shape }, ...more],
     [{ name: "y", type: TYPE.float, shape: ["a", "b", "c", "d"].slice(0, rank) }],
   );
 }

@@ -89,6 +89,8 @@ function stepOf(graph: Graph, result: number, steps: ReadonlyMap<number, Step>):
   const [[x], [h]] = [[...taken], [...before]];
   if (x === undefined || h === undefined) return undefined;
   const { of, at } = graph.nodes[x].step!;
+  // Steps taken one by one all count, those of a layer do up to the length.
+  if (graph.padded(of)) return undefined;
   const last = steps.get(h);
   if (at !== (last ? last.at + 1 : 0) || (last && last.of.node !== of.node)) return undefined;
   const units = last?.units ?? (graph.nodes[h].config.units as number);

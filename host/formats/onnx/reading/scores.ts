@@ -108,9 +108,9 @@ export function rescored(graph: Graph, a: Value, b: Value): Scores | undefined {
   const { type } = graph.node;
   if (numbers.kind !== "floats" || scores.over) throw graph.unsupported(`${describe(a)} with ${describe(b)}`, NEEDED);
   if (numbers.data.length === 1 && typeof scores.scale === "number") {
-    const [factor] = numbers.data;
-    if (type === "Mul") return { ...scores, scale: scores.scale * factor };
-    if (type === "Div" && scores === a) return { ...scores, scale: scores.scale / factor };
+    const factor = type === "Mul" ? numbers.data[0] : type === "Div" && scores === a ? 1 / numbers.data[0] : Number.NaN;
+    // What is masked is -10000 or less, and must stay far below the others.
+    if (scores.causal ? factor >= 0.01 : Number.isFinite(factor)) return { ...scores, scale: scores.scale * factor };
   }
   // The same for all keys changes nothing.
   if (type === "Add" && numbers.data.every((v) => v === numbers.data[0])) return scores;

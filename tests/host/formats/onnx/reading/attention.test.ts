@@ -25,6 +25,8 @@ const NUMBERS: NumbersOf = {
   v: [[F, 1], uniform(F, 4)],
   scale: [[], Float32Array.of(0.3)],
   half: [[], Float32Array.of(0.5)],
+  minus: [[], Float32Array.of(-1)],
+  tiny: [[], Float32Array.of(1e-9)],
   heads: [[4], [0, 0, 2, 2]],
   flat: [[3], [0, 0, 4]],
   causal: [[3, 3], Float32Array.of(0, -1e9, -1e9, 0, 0, -1e9, 0, 0, 0)],
@@ -58,6 +60,7 @@ test("products, a factor, a Softmax and a sum are one layer, causal where the ma
     [[["Mul", ["half", "s"], ["t"]]], { scale: "sqrt" }],
     [[["Mul", ["s", "scale"], ["t"]]], { scale: "learned" }],
     [[["Mul", ["s", "half"], ["u"]], ["Add", ["u", "causal"], ["t"]]], { scale: "sqrt", causal: true }],
+    [[["Add", ["s", "causal"], ["u"]], ["Mul", ["u", "half"], ["t"]]], { scale: "sqrt", causal: true }],
   ] as [NodeOf[], object][]) {
     const model = (await loadModel(file([...scores(...between), ...ATTEND]))) as Model<Tensor>;
     assert.equal(types(model as Model), ["attention", "dense", "dense", "dense"]);
@@ -114,6 +117,8 @@ test("what is no attention is refused, with the node", async () => {
   const cases: [NodeOf[], RegExp][] = [
     [[...scores(["Softmax", ["s"], ["w"], { axis: 1 }]), ["MatMul", ["w", "v"], ["y"]]], /MatMul node "MatMul_6".*expected an attention/],
     [[...scores(["Add", ["s", "strange"], ["t"]]), ...ATTEND], /Add node .*expected a factor, or a mask that is causal/],
+    [[...scores(["Add", ["s", "causal"], ["u"]], ["Mul", ["u", "minus"], ["t"]]), ...ATTEND], /Mul node .*expected a factor/],
+    [[...scores(["Add", ["s", "causal"], ["u"]], ["Mul", ["u", "tiny"], ["t"]]), ...ATTEND], /Mul node .*expected a factor/],
     [[...scores(["Tanh", ["s"], ["y"]])], /Tanh node .*scores of an attention/],
     [[...scores(["Identity", ["s"], ["y"]])], /output "y": expected the output of a layer, got scores of an attention/],
     [[...scores(["Softmax", ["s"], ["t"], { axis: -1 }], ["Softmax", ["t"], ["w"], { axis: -1 }], ["MatMul", ["w", "v"], ["y"]])], /Softmax node/],

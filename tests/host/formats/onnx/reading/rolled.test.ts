@@ -1,6 +1,17 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { dense, gru, loadModel, type Model, sequential, type Tensor } from "../../../../../host/index.ts";
+import { fromOnnxGru } from "../../../../../host/formats/gates.ts";
+import { TYPE } from "../../../../../host/formats/onnx/proto.ts";
+import {
+  type CallableLayer,
+  dense,
+  gru,
+  loadModel,
+  type Model,
+  remask,
+  sequential,
+  type Tensor,
+} from "../../../../../host/index.ts";
 import { close, uniform } from "../../../../kit/core.ts";
 import { randomTensor } from "../../../../kit/models.ts";
 import { type NodeOf, type NumbersOf, onnxFile } from "../../../../kit/onnx.ts";
@@ -50,15 +61,17 @@ const types = (model: Model<Tensor>) =>
   (model.architecture.config as { layers: { type: string }[] }).layers.map(({ type }) => type);
 
 /** The same by a layer: gates in its order, biases of z and r in one place. */
-async function twin(returnSequences: boolean) {
-  const model = await sequential(
-    [gru(H, { name: "g", returnSequences }), ...(returnSequences ? [dense(2, { name: "d", useBias: false })] : [])],
-    { inputShape: [null, I] },
-  );
+async function twin(returnSequences: boolean, before: readonly CallableLayer[] = []) {
+  const after = returnSequences ? [dense(2, { name: "d", useBias: false })] : [];
+  const model = await sequential([...before, gru(H, { name: "g", returnSequences }), ...after], {
+    inputShape: [null, I],
+  });
+  const rest = Object.fromEntries(Object.entries(model.weights()).filter(([name]) => !/^[gd]\./.test(name)));
   const swapped = ({ data }: { data: Float32Array }) =>
     data.map((_, i) => data[i - (i % (3 * H)) + [H, 0, 2 * H][Math.floor((i % (3 * H)) / H)] + (i % H)]);
   const of = (name: string) => ({ shape: NUMBERS[name][0], data: swapped({ data: NUMBERS[name][1] as Float32Array }) });
   model.setWeights({
+    ...rest,
     "g.kernel": of("K"),
     "g.recurrentKernel": of("R"),
     "g.bias": { shape: [2, 3 * H], data: Float32Array.from([...of("b").data, ...of("c").data]) },
@@ -85,6 +98,50 @@ test("the last state", async () => {
   assert.equal(types(model), ["gru"]);
   const own = await twin(false);
   close((await model.predict(x)).data, (await own.predict(x)).data, 1e-6, "last state");
+  model.dispose();
+  own.dispose();
+});
+
+test("a cell over outputs that have lengths stays as it is: it takes all steps", async () => {
+  const layer: NodeOf[] = [
+    ["Transpose", ["x"], ["xt"], { perm: [1, 0, 2] }],
+    ["GRU", ["xt", "W", "U", "", "lengths"], ["yt"], { hidden_size: I }],
+    ["Squeeze", ["yt", "axis1"], ["ys"]],
+    ["Transpose", ["ys"], ["g"], { perm: [1, 0, 2] }],
+  ];
+  const steps = STEPS.map(
+    ([type, inputs, ...rest]): NodeOf => [type, inputs.map((name) => (name === "x" ? "g" : name)), ...rest],
+  );
+  const numbers: NumbersOf = {
+    ...NUMBERS,
+    W: [[1, 3 * I, I], uniform(3 * I * I, 8)],
+    U: [[1, 3 * I, I], uniform(3 * I * I, 9)],
+  };
+  const nodes = [...layer, ...steps, ["Identity", [`h${T}`], ["y"]] as NodeOf];
+  const lengths = { name: "lengths", type: TYPE.int32, shape: ["batch"] };
+  const model = (await loadModel(onnxFile(nodes, numbers, ["batch", T, I], 18, 2, [lengths]))) as Model<Tensor>;
+  const own = await twin(false, [
+    gru(I, { name: "first", returnSequences: true, resetAfter: false, zeroOutputForMask: true, useBias: false }),
+    remask("none", { name: "all" }),
+  ]);
+  const first = fromOnnxGru(
+    {
+      W: { shape: [3 * I, I], data: numbers.W[1] as Float32Array },
+      R: { shape: [3 * I, I], data: numbers.U[1] as Float32Array },
+    },
+    false,
+  );
+  own.setWeights({ ...own.weights(), "first.kernel": first.kernel, "first.recurrentKernel": first.recurrentKernel });
+  for (const given of [
+    [T, T],
+    [T, 2],
+  ])
+    close(
+      (await model.predict(x, { lengths: given })).data,
+      (await own.predict(x, { lengths: given })).data,
+      1e-6,
+      `${given}`,
+    );
   model.dispose();
   own.dispose();
 });
