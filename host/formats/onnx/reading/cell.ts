@@ -18,7 +18,9 @@ import {
   rows,
   type Sum,
   scaled,
+  sizeOf,
   times,
+  type Work,
 } from "./sums.ts";
 
 /**
@@ -40,6 +42,7 @@ export interface Cell extends GruWeights {
 /**
  * @param nodes layers of one step, which read x_t as -1 and h as -2
  * @param result the one whose output is the next h
+ * @param work   what it may take, and others after it
  * @param begins h is zeros, which the blend may leave out
  * @returns the GRU, or why it is none
  */
@@ -48,15 +51,22 @@ export function readCell(
   inputs: number,
   units: number,
   result: number,
+  work: Work,
   begins = false,
 ): Cell | string {
   try {
-    return new Reader(nodes, inputs, units).cell(result, begins);
+    return new Reader(nodes, inputs, units, work).cell(result, begins);
   } catch (error) {
     if (error instanceof NoGru) return error.message;
     throw error;
   }
 }
+
+/** Multiply-adds for all cells of a graph: seconds. */
+export const MOST_WORK = 2 ** 30;
+
+/** Numbers that the sums of a step may have, those of a file among them. */
+const MOST = 2 ** 28;
 
 class Reader {
   private readonly input: Atom = { kind: "input" };
@@ -67,9 +77,16 @@ class Reader {
     nodes: readonly Emitted[],
     private readonly inputs: number,
     private readonly units: number,
+    private readonly work: Work,
   ) {
     // Layers read only those before them.
-    for (const node of nodes) this.sums.push(this.layer(node));
+    let made = 0;
+    for (const node of nodes) {
+      const sum = this.layer(node);
+      made += sizeOf(sum);
+      if (made > MOST) throw new NoGru(`a step of ${nodes.length} layers of ${units} units`);
+      this.sums.push(sum);
+    }
   }
 
   private at(node: number): Sum {
@@ -82,7 +99,9 @@ class Reader {
     const [a, b] = inputs.map(({ node }) => this.at(node));
     switch (type) {
       case "dense": {
-        const sum = pick ? columns(a, pick.columns) : plus(times(a, weights.kernel), constant(weights.bias), 1);
+        const sum = pick
+          ? columns(a, pick.columns)
+          : plus(times(a, weights.kernel, this.work), constant(weights.bias), 1);
         const { activation = "linear" } = config;
         return activation === "linear" ? sum : activated(activation, sum);
       }

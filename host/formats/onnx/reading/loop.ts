@@ -1,6 +1,6 @@
 import { shown } from "../../../core/options.ts";
 import { type OnnxGraph, type OnnxNode, TYPE } from "../proto.ts";
-import { readCell } from "./cell.ts";
+import { MOST_WORK, readCell } from "./cell.ts";
 import { describe, type Emitted, Graph } from "./graph.ts";
 import { initialStates } from "./gru.ts";
 import { unmasked } from "./steps.ts";
@@ -74,10 +74,7 @@ export function loop(graph: Graph, read: (graph: Graph) => void): void {
   const next = step.find(state.next);
   if (next?.kind !== "data" || next.axes.length !== 2) throw graph.unsupported("its state is no data", NEEDED);
   const { data: result } = step.rows(next, 1, units);
-  // What reading it may take, at most: a matrix a node.
-  if (step.nodes.length * 3 * units * Math.max(units, inputs) > 2 ** 30)
-    throw graph.unsupported(`a step of ${step.nodes.length} layers of ${units} units`, NEEDED);
-  const cell = readCell(step.nodes, inputs, units, result.node);
+  const cell = readCell(step.nodes, inputs, units, result.node, { left: MOST_WORK });
   if (typeof cell === "string") throw graph.unsupported(cell, NEEDED);
 
   const { kernel, recurrentKernel, bias, ...config } = cell;

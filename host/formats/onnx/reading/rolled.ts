@@ -1,4 +1,5 @@
-import { type Cell, readCell } from "./cell.ts";
+import type { Json } from "../../../layers/layer.ts";
+import { type Cell, MOST_WORK, readCell } from "./cell.ts";
 import type { Emitted, Graph, Read } from "./graph.ts";
 import { equal } from "./unrolled.ts";
 import type { Data } from "./values.ts";
@@ -25,9 +26,10 @@ const MOST = 64;
 /** @returns what has to be read instead of a layer */
 export function roll(graph: Graph): ReadonlyMap<number, Read> {
   const steps = new Map<number, Step>();
+  const cells = new Cells();
   // The states of a file come in their order.
   graph.nodes.forEach(({ type }, node) => {
-    const step = type === "add" ? stepOf(graph, node, steps) : undefined;
+    const step = type === "add" ? stepOf(graph, node, steps, cells) : undefined;
     if (step) steps.set(node, step);
   });
   const instead = new Map<number, Read>();
@@ -75,7 +77,7 @@ function statesOf(steps: ReadonlyMap<number, Step>, node: number): number[] {
 }
 
 /** What a layer is a state of: its step reads one step of a sequence, and the state before. */
-function stepOf(graph: Graph, result: number, steps: ReadonlyMap<number, Step>): Step | undefined {
+function stepOf(graph: Graph, result: number, steps: ReadonlyMap<number, Step>, cells: Cells): Step | undefined {
   const inner = new Set<number>([result]);
   const [taken, before] = [new Set<number>(), new Set<number>()];
   for (const node of inner) {
@@ -95,18 +97,47 @@ function stepOf(graph: Graph, result: number, steps: ReadonlyMap<number, Step>):
   if (at !== (last ? last.at + 1 : 0) || (last && last.of.node !== of.node)) return undefined;
   const units = last?.units ?? (graph.nodes[h].config.units as number);
   const inputs = graph.nodes[x].config.units as number;
-  if (inner.size * 3 * units * Math.max(units, inputs) > 2 ** 30) return undefined;
   const order = [...inner].sort((a, b) => a - b);
   const local = (read: Read): Read => ({
     node: read.node === x ? -1 : read.node === h ? -2 : order.indexOf(read.node),
   });
   const layers = order.map((node): Emitted => ({ ...graph.nodes[node], inputs: graph.nodes[node].inputs.map(local) }));
-  const cell = readCell(layers, inputs, units, layers.length - 1, !last);
+  const cell = cells.read(layers, inputs, units, !last);
   if (typeof cell === "string" || (last && !sameCell(last.cell, cell))) return undefined;
   return { at, of, before: last && h, cell, units };
 }
 
+/** Cells by their layers: steps that have the same ones are read once. */
+class Cells {
+  private readonly known = new Map<string, Cell | string>();
+  private readonly work = { left: MOST_WORK };
+  private readonly numbers = new Map<Float32Array | string, number>();
+
+  read(layers: readonly Emitted[], inputs: number, units: number, begins: boolean): Cell | string {
+    const key = JSON.stringify([inputs, units, begins, layers.map((layer) => this.describe(layer))]);
+    const cell = this.known.get(key) ?? readCell(layers, inputs, units, layers.length - 1, this.work, begins);
+    this.known.set(key, cell);
+    return cell;
+  }
+
+  private describe({ type, config, inputs, weights, pick }: Emitted): Json {
+    const own = pick
+      ? [...pick.columns]
+      : Object.entries(weights).map(([name, { shape, data }]) => [name, ...shape, this.numberOf(data)]);
+    return [type, config, inputs.map(({ node }) => node), own];
+  }
+
+  /** A number for numbers: short ones, which may have been computed, go by their values. */
+  private numberOf(data: Float32Array): number {
+    const key = data.length > 4096 ? data : data.join();
+    const number = this.numbers.get(key) ?? this.numbers.size;
+    this.numbers.set(key, number);
+    return number;
+  }
+}
+
 function sameCell(a: Cell, b: Cell): boolean {
+  if (a === b) return true;
   const numbers = (cell: Cell) => [cell.kernel, cell.recurrentKernel, cell.bias].map((tensor) => tensor?.data ?? []);
   const rest = ({ resetAfter, activation, recurrentActivation }: Cell) =>
     JSON.stringify([resetAfter, activation, recurrentActivation]);

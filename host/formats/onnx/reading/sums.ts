@@ -18,8 +18,13 @@ export interface Sum {
   readonly bias?: Float32Array;
 }
 
-/** Multiply-adds that products of two matrices of a file may take. */
-const MOST = 2 ** 30;
+/** Numbers of a matrix that a file does not have itself. */
+const MOST = 2 ** 26;
+
+/** Multiply-adds that products of two matrices of a file may still take, in all. */
+export interface Work {
+  left: number;
+}
 
 /** What makes a step something else than a GRU's. */
 export class NoGru extends Error {}
@@ -37,13 +42,23 @@ export function only({ parts, bias }: Sum): Atom | undefined {
   return parts.size === 1 && !bias && part[1] === 1 ? part[0] : undefined;
 }
 
+function zeros(rows: number, columns: number): Tensor {
+  if (rows * columns > MOST) throw new NoGru(`a matrix of [${rows}, ${columns}]`);
+  return { shape: [rows, columns], data: new Float32Array(rows * columns) };
+}
+
 /** A part as a matrix. */
 export function matrix(part: number | Tensor, rows: number, columns: number): Tensor {
   if (typeof part !== "number") return part;
   if (part !== 0 && rows !== columns) throw new NoGru(`${rows} numbers are taken for ${columns}`);
-  const data = new Float32Array(rows * columns);
-  for (let i = 0; part !== 0 && i < rows; i++) data[i * columns + i] = part;
-  return { shape: [rows, columns], data };
+  const made = zeros(rows, columns);
+  for (let i = 0; part !== 0 && i < rows; i++) made.data[i * columns + i] = part;
+  return made;
+}
+
+/** Numbers of all matrices of a sum. */
+export function sizeOf({ parts }: Sum): number {
+  return [...parts.values()].reduce<number>((sum, part) => sum + (typeof part === "number" ? 1 : part.data.length), 0);
 }
 
 /** Two rows of a tensor. */
@@ -79,16 +94,16 @@ export function plus(a: Sum, given: Sum | undefined, sign: 1 | -1): Sum {
 }
 
 /** A product with a matrix; one with numbers down its diagonal alone scales. */
-export function times(a: Sum, kernel: Tensor): Sum {
+export function times(a: Sum, kernel: Tensor, work: Work): Sum {
   const [I, N] = kernel.shape;
   const scale = scaleOf(kernel);
   if (scale !== undefined && I === N) return scaled(a, scale);
   const apply = (left: number | Tensor): Tensor => {
     if (typeof left === "number")
       return left === 1 ? kernel : { shape: [I, N], data: kernel.data.map((w) => w * left) };
-    return multiplied(left, kernel);
+    return multiplied(left, kernel, work);
   };
-  const bias = a.bias && multiplied({ shape: [1, I], data: a.bias }, kernel).data;
+  const bias = a.bias && multiplied({ shape: [1, I], data: a.bias }, kernel, work).data;
   return { width: N, parts: new Map([...a.parts].map(([atom, m]) => [atom, apply(m)])), bias };
 }
 
@@ -96,9 +111,12 @@ export function times(a: Sum, kernel: Tensor): Sum {
 export function perColumn(a: Sum, by: Float32Array): Sum {
   if (by.every((v) => v === by[0])) return scaled(a, by[0]);
   const N = by.length;
-  const kernel = new Float32Array(N * N);
-  for (let j = 0; j < N; j++) kernel[j * N + j] = by[j];
-  return times(a, { shape: [N, N], data: kernel });
+  const scale = (part: number | Tensor): Tensor => {
+    const { shape, data } = matrix(part, N, N);
+    return { shape, data: data.map((w, i) => w * by[i % N]) };
+  };
+  const parts = new Map([...a.parts].map(([atom, part]) => [atom, scale(part)]));
+  return { width: N, parts, bias: a.bias?.map((b, j) => b * by[j]) };
 }
 
 /** The number that a matrix has all down its diagonal, where it has zeros elsewhere. */
@@ -107,8 +125,9 @@ function scaleOf({ shape: [I, N], data }: Tensor): number | undefined {
   return data.every((w, i) => w === (i % (N + 1) === 0 ? data[0] : 0)) ? data[0] : undefined;
 }
 
-function multiplied({ shape: [M, K], data: a }: Tensor, { shape: [, N], data: b }: Tensor): Tensor {
-  if (M * K * N > MOST) throw new NoGru("products of large matrices");
+function multiplied({ shape: [M, K], data: a }: Tensor, { shape: [, N], data: b }: Tensor, work: Work): Tensor {
+  work.left -= M * K * N;
+  if (work.left < 0) throw new NoGru("products of large matrices");
   const out = new Float32Array(M * N);
   for (let i = 0; i < M; i++)
     for (let j = 0; j < N; j++) {
@@ -154,7 +173,7 @@ export function beside(a: Sum, b: Sum): Sum {
     for (const [atom, part] of sum.parts) {
       const own = matrix(part, typeof part === "number" ? sum.width : part.shape[0], sum.width);
       const [I] = own.shape;
-      const old = parts.get(atom) ?? { shape: [I, width], data: new Float32Array(I * width) };
+      const old = parts.get(atom) ?? zeros(I, width);
       for (let i = 0; i < I; i++) old.data.set(own.data.subarray(i * sum.width, (i + 1) * sum.width), i * width + from);
       parts.set(atom, old);
     }
