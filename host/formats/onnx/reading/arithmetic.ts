@@ -5,7 +5,18 @@ import { momentOf, normalisation } from "./norm.ts";
 import { isLinear, type Operator, open } from "./open.ts";
 import { masked, rescored, scoredPairs, sumOfPairs, weighted } from "./scores.ts";
 import { constantSequence, spreadLike } from "./spread.ts";
-import { Axis, type Data, type Floats, type Ints, isFeatures, type Size, sizeOf, times, type Value } from "./values.ts";
+import {
+  Axis,
+  type Data,
+  type Floats,
+  type Ints,
+  isFeatures,
+  isTurned,
+  type Size,
+  sizeOf,
+  times,
+  type Value,
+} from "./values.ts";
 
 /** Operators of two tensors: numbers that are known with one another, and with data, and data with data. */
 
@@ -137,7 +148,8 @@ function aligned(graph: Graph, given: readonly Data[]): { all: Data[]; at: numbe
       const [x, y] = [axis[0]?.role, own[0]?.role];
       return i === at || (ones[0] === ones[1] && (ones[0] || !x || !y || x === y));
     });
-    if (other.axes.length !== first.axes.length || graph.featuresAxis(other) !== at || !agrees)
+    const turned = isTurned(other, first);
+    if (other.axes.length !== first.axes.length || graph.featuresAxis(other) !== at || !agrees || turned)
       refused(graph, first, other, "expected the same axes");
   }
   return { all, at };
@@ -266,7 +278,7 @@ export function affine(graph: Graph, data: Data, size: number, scale?: Float32Ar
 }
 
 /** Of numbers that are known, and of sizes with numbers: sizes are 1 or more. */
-export function comparison(holds: (a: number, b: number) => boolean): Operator {
+function comparison(holds: (a: number, b: number) => boolean): Operator {
   const ints = (value: Value): Value =>
     value.kind === "floats" ? { kind: "ints", shape: value.shape, entries: [...value.data] } : value;
   return (graph) => {

@@ -81,9 +81,9 @@ function gemm(graph: Graph) {
   const N = kernel.shape[1];
   let bias: Float32Array | undefined;
   if (graph.optional(2)) {
-    const { data } = graph.floats(2);
-    if (data.length !== N && data.length !== 1)
-      throw graph.unsupported(`adds numbers [${data.length}]`, `expected ${N}`);
+    const { shape, data } = graph.floats(2);
+    if ((data.length !== N || shape[shape.length - 1] !== N) && data.length !== 1)
+      throw graph.unsupported(`adds numbers [${shape}]`, `expected [${N}]`);
     const all = data.length === N && beta === 1;
     bias = all ? data : Float32Array.from({ length: N }, (_, j) => data[data.length === 1 ? 0 : j] * beta);
   }

@@ -2,7 +2,7 @@ import { toAffine } from "../../batch-norm.ts";
 import { affine } from "./arithmetic.ts";
 import { describe, type Graph } from "./graph.ts";
 import { meanOfStack } from "./stacks.ts";
-import { type Data, isFeatures, type Moment, sameData, type Value } from "./values.ts";
+import { type Data, type Floats, isFeatures, type Moment, sameData, type Value } from "./values.ts";
 import { poolAll } from "./windows.ts";
 
 /** Normalisations: of layers, as one operator or written out, and of batches. */
@@ -34,7 +34,7 @@ export function normalisation(graph: Graph, a: Value, b: Value): Value | undefin
       ? layerNorm(graph, b.of, b.epsilon ?? 0)
       : undefined;
   if (type === "Sub") {
-    if (a.kind === "floats" && b.kind === "moment" && b.step === "rest" && b.sign !== -1 && !b.beta)
+    if (a.kind === "floats" && isVector(a) && b.kind === "moment" && b.step === "rest" && b.sign !== -1 && !b.beta)
       return { ...b, sign: -1, beta: a.data };
     if (b.kind === "moment" && a.kind === "moment" && a.step === "scaled" && b.step === "rest" && b.sign !== -1)
       return affineNorm(graph, a, { ...b, sign: -1 });
@@ -51,11 +51,11 @@ function commutative(graph: Graph, type: "Add" | "Mul", a: Value, b: Value): Val
   if (type === "Add") {
     if (a.step === "variance" && b.kind === "floats" && b.data.length === 1)
       return { ...a, step: "stabilised", epsilon: b.data[0] };
-    if (a.step === "rest" && b.kind === "floats" && !a.beta) return { ...a, beta: b.data };
+    if (a.step === "rest" && b.kind === "floats" && isVector(b) && !a.beta) return { ...a, beta: b.data };
     if (a.step === "scaled" && b.kind === "moment" && b.step === "rest") return affineNorm(graph, a, b);
     return undefined;
   }
-  if (a.step === "inverse" && b.kind === "floats" && !a.gamma) return { ...a, gamma: b.data };
+  if (a.step === "inverse" && b.kind === "floats" && isVector(b) && !a.gamma) return { ...a, gamma: b.data };
   if (a.step === "centered" && b.kind === "moment" && sameData(a.of, b.of)) {
     if (b.step === "centered") return { ...a, step: "squared" };
     if (b.step === "inverse") return layerNorm(graph, a.of, b.epsilon ?? 0, wide(graph, a.of, b.gamma));
@@ -81,6 +81,9 @@ function wide(graph: Graph, of: Data, numbers: Float32Array | undefined): Float3
   if (numbers.length !== 1) throw graph.damaged(`${numbers.length} numbers for ${size} features`);
   return new Float32Array(size).fill(numbers[0]);
 }
+
+/** Numbers along the last axis alone, the features here. */
+const isVector = ({ shape }: Floats) => shape.slice(0, -1).every((n) => n === 1);
 
 function isNumber(value: Value, n: number): boolean {
   if (value.kind === "ints") return value.entries.length === 1 && value.entries[0] === n;

@@ -276,6 +276,11 @@ export function sameData(a: Data, b: Data): boolean {
   );
 }
 
+/** Whether an axis of some data stands elsewhere in others: one of them is turned round. */
+export function isTurned(a: Data, b: Data): boolean {
+  return a.axes.some((axis, i) => axis.some((own) => b.axes.some((other, k) => k !== i && other.includes(own))));
+}
+
 /** Whether an axis is all the features of data, in their order. */
 export function isFeatures({ features }: Data, axis: MergedAxis | undefined): boolean {
   return axis !== undefined && axis.length === features.length && axis.every((a, i) => a === features[i]);

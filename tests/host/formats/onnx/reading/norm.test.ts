@@ -11,6 +11,7 @@ const F = 3;
 const NUMBERS: NumbersOf = {
   gamma: [[F], uniform(F, 1)],
   beta: [[F], uniform(F, 2)],
+  steps: [[F, 1], uniform(F, 2)],
   epsilon: [[], Float32Array.of(1e-3)],
   two: [[], Float32Array.of(2)],
   three: [[], Float32Array.of(3)],
@@ -63,6 +64,8 @@ test("what is nearly a normalisation is refused", async () => {
     [[...VARIANCE, ["Sqrt", ["v"], ["y"]]], /Sqrt node .*the variance of a layer normalisation/],
     [[["ReduceMean", ["x"], ["y"], { axes: [-1] }]], /output "y": .*the mean of a layer normalisation/],
     [[["ReduceMean", ["x"], ["m"], { axes: [-1], keepdims: 0 }], ["Sub", ["x", "m"], ["y"]]], /a mean over axes \[-1\]/],
+    [[...VARIANCE, ["Pow", ["ve", "-half"], ["i"]], ["Mul", ["steps", "i"], ["ig"]], ["Mul", ["ig", "c"], ["y"]]], /Mul node/],
+    [[...VARIANCE, ...INVERSE, ["Mul", ["x", "ig"], ["a"]], ["Mul", ["ig", "mean"], ["m"]], ["Sub", ["steps", "m"], ["r"]], ["Add", ["r", "a"], ["y"]]], /Sub node/],
   ]; // biome-ignore format: a table
   for (const [nodes, message] of cases) await refuses(() => loadModel(file(nodes)), FormatError, message);
 });
