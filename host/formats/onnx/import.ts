@@ -12,6 +12,7 @@ import { External, type OnnxModel, readModel } from "./proto.ts";
 import { describe, type Emitted, Graph, type Read } from "./reading/graph.ts";
 import { readNodes } from "./reading/layers.ts";
 import { roll } from "./reading/rolled.ts";
+import { flat } from "./reading/unrolled.ts";
 import type { Data, Part, Value } from "./reading/values.ts";
 
 const WHERE = "loadModel()";
@@ -72,7 +73,7 @@ function outputsOf(graph: Graph, onnx: OnnxModel): Output[] {
     if (data.kind !== "data" || data.node < 0)
       throw new FormatError(`${WHERE}: output ${shown(name)}: expected the output of a layer, got ${describe(data)}`);
     checkOrder(name, data);
-    return { name, from: graph.read(data) };
+    return { name, from: graph.read(flat(graph, data)) };
   });
 }
 

@@ -16,6 +16,7 @@ import {
   type MergedAxis,
   type Part,
   type Role,
+  rowsOf,
   single,
   type Value,
 } from "./values.ts";
@@ -345,8 +346,14 @@ export class Graph {
     };
   }
 
-  /** Data as a layer reads it. */
-  read({ node, state, part }: Data): Read {
+  /** Data as a layer reads it: with one axis of steps. */
+  read(data: Data): Read {
+    const { node, state, part } = data;
+    if (rowsOf(data).filter(({ role }) => role === "time").length > 1)
+      throw this.unsupported(
+        `works along both axes of rows of ${describe(data)}`,
+        "one is the batch, whose samples do not matter to one another",
+      );
     if (node < 0) {
       this.use(-1 - node, "values");
       return { node };
@@ -394,7 +401,9 @@ export class Graph {
 
   /** Says what an axis means. */
   assign(axis: Axis, role: Role): void {
-    if (axis.role !== undefined && axis.role !== role && axis.role !== "one")
+    // A batch of one may be put in, and a single step where the graph is one.
+    const free = axis.role === undefined || (axis.role === "one" && (role !== "time" || this.stepwise));
+    if (!free && axis.role !== role)
       throw this.unsupported(
         `an axis is read as ${role}, and elsewhere as ${axis.role}`,
         "rows are [batch, time, features] here",
@@ -436,6 +445,11 @@ export class Graph {
       const axis = data.axes[at];
       if (axis?.length !== 1)
         throw this.unsupported("merged axes of an input", "expected features as an axis of their own");
+      if (this.inputs[-1 - data.node].axes.some((own) => own.role === "features" && own !== axis[0]))
+        throw this.unsupported(
+          `works along axis ${at} of ${describe(data)}`,
+          "other nodes have another one for the features",
+        );
       this.assign(axis[0], "features");
       rows = { ...data, features: axis };
     }

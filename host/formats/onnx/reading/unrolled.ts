@@ -1,7 +1,7 @@
 import type { Tensor } from "../../../core/tensor.ts";
 import { describe, type Emitted, type Graph, type Read } from "./graph.ts";
 import { retimed, unmasked } from "./steps.ts";
-import { Axis, type Data, isTurned, single } from "./values.ts";
+import { Axis, type Data, rowsOf, single } from "./values.ts";
 
 /** Sequences whose steps a file has taken apart, or made one of. */
 
@@ -51,6 +51,28 @@ export function flattened(graph: Graph, given: Data, kernel: Tensor, bias?: Floa
   // Its one step is all there is.
   const all = graph.layer("pooling1d", { kind: "max", global: true }, [{ node }], {});
   return { kind: "data", node: all, axes: [...given.axes.slice(0, -1), single(made)], features: [made] };
+}
+
+/** Features of all steps that a file has as one axis, as a layer makes them. */
+export function flat(graph: Graph, data: Data): Data {
+  const { features } = data;
+  const whole = data.axes.find((axis) => features.every((own) => axis.includes(own))) ?? [];
+  const [time, ...others] = whole.filter((axis) => !features.includes(axis));
+  const [batch, ...more] = rowsOf(data).filter((axis) => axis !== time);
+  if (!time || others.length || !batch || more.length || graph.columns(data) === 1) return data;
+  const last = whole[whole.length - 1] === time;
+  if (time.size === null || (!last && whole[0] !== time))
+    throw graph.unsupported(
+      `flattens ${describe(data)}`,
+      "expected a fixed number of steps, and their features together",
+    );
+  graph.assign(time, "time");
+  graph.fixed = true;
+  const read = graph.read(data);
+  const turned = last ? { node: graph.layer("transpose", {}, [read], {}) } : read;
+  const node = graph.layer("reshape", { shape: [-1] }, [turned], {});
+  const all = new Axis(time.size * graph.columns(data), "features");
+  return { kind: "data", node, axes: [single(batch), single(all)], features: [all] };
 }
 
 /** Steps one after the other that are all of a sequence, each through the same layers: the sequence through them. */
@@ -111,7 +133,7 @@ export function joinSteps(graph: Graph, values: readonly Data[], axis: number): 
     const rows = unmasked(graph, graph.withFeatures(data));
     const own = rows.axes[axis];
     const once = own.every(({ role }) => role === "one");
-    if (!once && (own.length !== 1 || rows.features.includes(own[0])))
+    if (!once && (own.length !== 1 || rows.features.includes(own[0]) || rowsOf(rows).length !== 2))
       throw graph.unsupported(`joins ${describe(data)} on axis ${axis}`, "features or steps can be joined");
     if (!once) graph.assign(own[0], "time");
     const read = graph.read(rows);
@@ -123,8 +145,8 @@ export function joinSteps(graph: Graph, values: readonly Data[], axis: number): 
   });
   const [{ rows }] = parts;
   const F = graph.columns(rows);
-  const fits = (own: Data) => own.axes.length === rows.axes.length && graph.columns(own) === F && !isTurned(own, rows);
-  if (!parts.every((part) => fits(part.rows))) throw graph.damaged("joins tensors that do not fit");
+  if (parts.some((part) => part.rows.axes.length !== rows.axes.length || graph.columns(part.rows) !== F))
+    throw graph.damaged("joins tensors that do not fit");
   const node = graph.layer(
     "concatenate",
     { axis: 1 },

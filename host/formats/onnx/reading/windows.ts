@@ -268,6 +268,9 @@ export function pad(graph: Graph) {
 /** The mean or largest of all steps. @param keep the axis stays, of size 1 */
 export function poolAll(graph: Graph, given: Data, at: number, kind: "max" | "mean", keep: boolean): Data {
   const [time] = given.axes[at];
+  // Of one there is nothing to choose from.
+  if (given.axes[at].every(({ role }) => role === "one"))
+    return { ...given, axes: given.axes.filter((_, i) => keep || i !== at) };
   if (given.axes[at].length !== 1) throw graph.unsupported(`${kind} over ${describe(given)}`, "expected time apart");
   graph.assign(time, "time");
   const config: Record<string, Json> = { kind, global: true };
