@@ -196,6 +196,11 @@ function checkLayers(graph: Graph, order: readonly number[]): void {
       attends.name,
       "attention in a graph of a single step; load the network that was trained, over whole sequences",
     );
+  const sequence = graph.inputs.find(({ axes }) => axes.some(({ role }) => role === "time"));
+  if (graph.stepwise && sequence)
+    throw new FormatError(
+      `${WHERE}: a recurrent layer takes a single step, and input ${shown(sequence.name)} has many; export the recurrent layers over whole sequences`,
+    );
   // A layer that takes a step has a state of its own, which callers do not know of.
   const step = made((emitted) => emitted.step !== undefined);
   if (step && graph.inputs.some(({ use }) => use === "state"))

@@ -1,7 +1,7 @@
 import type { Tensor } from "../../../core/tensor.ts";
 import { describe, type Emitted, type Graph, type Read } from "./graph.ts";
 import { retimed, unmasked } from "./steps.ts";
-import { Axis, type Data, rowsOf, single } from "./values.ts";
+import { Axis, type Data, isTurned, rowsOf, single } from "./values.ts";
 
 /** Sequences whose steps a file has taken apart, or made one of. */
 
@@ -145,8 +145,8 @@ export function joinSteps(graph: Graph, values: readonly Data[], axis: number): 
   });
   const [{ rows }] = parts;
   const F = graph.columns(rows);
-  if (parts.some((part) => part.rows.axes.length !== rows.axes.length || graph.columns(part.rows) !== F))
-    throw graph.damaged("joins tensors that do not fit");
+  const fits = (own: Data) => own.axes.length === rows.axes.length && graph.columns(own) === F && !isTurned(own, rows);
+  if (!parts.every((part) => fits(part.rows))) throw graph.damaged("joins tensors that do not fit");
   const node = graph.layer(
     "concatenate",
     { axis: 1 },

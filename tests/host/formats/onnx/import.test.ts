@@ -8,7 +8,7 @@ import * as pb from "../../../../host/formats/onnx/protobuf.ts";
 import { FormatError, loadModel, type Tensor } from "../../../../host/index.ts";
 import { close, uniform } from "../../../kit/core.ts";
 import { randomTensor, refuses } from "../../../kit/models.ts";
-import { onnxFile as file, type NodeOf } from "../../../kit/onnx.ts";
+import { onnxFile as file, type NodeOf, type NumbersOf } from "../../../kit/onnx.ts";
 
 const K: [number[], Float32Array] = [[3, 2], uniform(6, 1)];
 
@@ -115,6 +115,20 @@ test("a GRU that contradicts itself, or asks for what there is not, is refused",
   );
   await refuses(() => of({}, ["x", "W", "R", "B"]), FormatError, /expected B \[1, 24\], got \[1,5\]/);
   await refuses(() => of({}, ["x", "W", "x"]), FormatError, /input 2 is data .*expected numbers that the file has/);
+});
+
+test("a layer that takes a single step after one that takes a sequence is refused", async () => {
+  const gru = (x: string, outputs: string[], inputs: number): [NodeOf, NumbersOf] => {
+    const names = ["W", "R"].map((name) => `${name}_${outputs[1]}`);
+    const sizes = [inputs, 2].map((n): [number[], Float32Array] => [[1, 6, n], uniform(6 * n, 1)]);
+    return [["GRU", [x, ...names], outputs, { hidden_size: 2 }], { [names[0]]: sizes[0], [names[1]]: sizes[1] }];
+  };
+  const [[first, own], [second, others]] = [gru("x", ["", "h"], 3), gru("h", ["y", "h2"], 2)];
+  await refuses(
+    () => loadModel(file([first, second], { ...own, ...others }, ["time", "batch", 3], 17, 4)),
+    FormatError,
+    /takes a single step, and input "x" has many/,
+  );
 });
 
 test("numbers that are not finite are refused", async () => {

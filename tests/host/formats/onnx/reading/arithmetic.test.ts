@@ -42,6 +42,8 @@ test("an axis is what it is for all nodes: features, steps, or the batch", async
     [[["Relu", ["x"], ["r"]], ["Pad", ["r", "pads"], ["p"]], ["ReduceMax", ["p"], ["y"], { axes: [1], keepdims: 0 }]], /ReduceMax_2.*both axes of rows/],
     // The last steps of two sequences, one batch after the other.
     [[["Relu", ["x"], ["r"]], ["Gather", ["r", "last"], ["l"], { axis: 1 }], ["Concat", ["l", "l"], ["y"], { axis: 0 }]], /Concat_2.*features or steps can be joined/],
+    // Two sequences of which one has its features first.
+    [[["Transpose", ["x"], ["t"], { perm: [2, 1, 0] }], ["Concat", ["x", "t"], ["c"], { axis: 1 }], ["Softmax", ["c"], ["y"], { axis: 2 }]], /Concat_1.*do not fit/],
     // An axis that is there for its own sake has no steps to add to.
     [[["Relu", ["x"], ["r"]], ["Unsqueeze", ["r", "axis1"], ["u"]], ["Pad", ["u", "pads4"], ["y"]]], /Pad_2.*an axis is read as time, and elsewhere as one/],
   ]; // biome-ignore format: a table
