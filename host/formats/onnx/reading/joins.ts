@@ -46,8 +46,10 @@ function joined(graph: Graph, values: readonly Value[], axis: number, rank: numb
   if (values.every((v) => v.kind === "fill" && v.value === (values[0] as Fill).value)) return values[0];
   const stacked = values.flatMap((v): readonly Value[] => (v.kind === "stack" && v.axis === axis ? v.parts : [v]));
   const isFeature = (v: Value) => v.kind === "data" && v.axes[axis].includes(v.features[v.features.length - 1]);
+  // States stand one after the other along layers and directions, not along the batch.
   const apart = (v: Value): v is Data | Part =>
-    v.kind === "part" || (v.kind === "data" && !isFeature(v) && (v.state === true || sizeOf(v.axes[axis]) === 1));
+    v.kind === "part" ||
+    (v.kind === "data" && !isFeature(v) && v.axes[axis].every((own) => own.size === 1 || v.features.includes(own)));
   const states =
     graph.isState(graph.node.outputs[0]) || stacked.some((v) => v.kind === "part" || (v.kind === "data" && v.state));
   if (states && stacked.every(apart)) return { kind: "stack", axis, parts: stacked };

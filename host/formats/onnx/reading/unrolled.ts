@@ -56,12 +56,15 @@ export function flattened(graph: Graph, given: Data, kernel: Tensor, bias?: Floa
 /** Features of all steps that a file has as one axis, as a layer makes them. */
 export function flat(graph: Graph, data: Data): Data {
   const { features } = data;
-  const whole = data.axes.find((axis) => features.every((own) => axis.includes(own))) ?? [];
-  const [time, ...others] = whole.filter((axis) => !features.includes(axis));
+  const isFeature = (own: Axis) => features.includes(own);
+  const whole =
+    data.axes.find((axis) => !axis.every(isFeature) && axis.some((a) => a.size !== 1 && isFeature(a))) ?? [];
+  const [time, ...others] = whole.filter((axis) => !isFeature(axis));
   const [batch, ...more] = rowsOf(data).filter((axis) => axis !== time);
-  if (!time || others.length || !batch || more.length || graph.columns(data) === 1) return data;
+  if (!time || others.length || !batch || more.length) return data;
   const last = whole[whole.length - 1] === time;
-  if (time.size === null || (!last && whole[0] !== time))
+  const apart = features.some((own) => own.size !== 1 && !whole.includes(own));
+  if (time.size === null || (!last && whole[0] !== time) || apart)
     throw graph.unsupported(
       `flattens ${describe(data)}`,
       "expected a fixed number of steps, and their features together",

@@ -97,6 +97,24 @@ test("steps that an output has flattened come flat, in the file's order", async 
     const any = onnxFile(nodes, {}, ["batch", "time", N], 17, 2);
     await refuses(() => loadModel(any), FormatError, /Flatten_2.*expected a fixed number of steps/);
   }
+  const torn: NodeOf[] = [
+    ["Relu", ["x"], ["r"]],
+    ["Transpose", ["r"], ["t"], { perm: [0, 2, 1] }],
+    ["Reshape", ["t", "shape"], ["y"]],
+  ];
+  const bytes = onnxFile(torn, { shape: [[3], [0, 2, 4]] }, ["batch", 2, 4]);
+  await refuses(() => loadModel(bytes), FormatError, /Reshape_2.*flattens data.*their features together/);
+});
+
+test("states of two batches one after the other are no layers of states", async () => {
+  const nodes: NodeOf[] = [
+    ["GRU", ["x", "W", "R"], ["", "h"], { hidden_size: 2 }],
+    ["Squeeze", ["h", "axis0"], ["s"]],
+    ["Concat", ["s", "s"], ["y"], { axis: 0 }],
+  ];
+  const numbers: NumbersOf = { W: [[1, 6, N], uniform(6 * N, 1)], R: [[1, 6, 2], uniform(12, 2)], axis0: [[1], [0]] };
+  const bytes = onnxFile(nodes, numbers, ["time", "batch", N], 17, 2);
+  await refuses(() => loadModel(bytes), FormatError, /Concat_2.*features or steps can be joined/);
 });
 
 test("a bias down the rows of a Gemm is refused", async () => {
