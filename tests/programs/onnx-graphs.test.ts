@@ -1,27 +1,12 @@
-import { createRequire } from "node:module";
 import { test } from "uvu";
 import { loadModel, type Model, type Tensor } from "../../host/index.ts";
 import { close } from "../kit/core.ts";
 import { randomTensor } from "../kit/models.ts";
 import { GRAPHS, graphFile } from "../kit/onnx-graphs.ts";
 import { BLEND, COUNT, GATES, I, loopFile } from "../kit/onnx-loop.ts";
+import { ort } from "./ort.ts";
 
 /** Graphs as exporters and optimisers write them: gruvy gives ONNX Runtime's outputs. */
-
-interface OrtTensor {
-  readonly dims: readonly number[];
-  readonly data: Float32Array;
-}
-interface Ort {
-  readonly InferenceSession: {
-    create(
-      bytes: Uint8Array,
-      options: object,
-    ): Promise<{ run(feeds: Record<string, OrtTensor>): Promise<Record<string, OrtTensor>> }>;
-  };
-  readonly Tensor: new (type: "float32", data: Float32Array, dims: readonly number[]) => OrtTensor;
-}
-const ort = createRequire(import.meta.url)("onnxruntime-node") as Ort;
 
 const files = {
   ...Object.fromEntries(Object.entries(GRAPHS).map(([name, graph]) => [name, graphFile(graph)])),

@@ -1,27 +1,12 @@
-import { createRequire } from "node:module";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { FormatError, loadModel, type Model, type Tensor } from "../../host/index.ts";
 import { uniform } from "../kit/core.ts";
 import { type NodeOf, type NumbersOf, onnxFile } from "../kit/onnx.ts";
 import { permutations, permuted, RandomGraph } from "../kit/onnx-random.ts";
+import { type OrtTensor, ort } from "./ort.ts";
 
 /** Random graphs: gruvy gives ONNX Runtime's numbers, or refuses. */
-
-interface OrtTensor {
-  readonly dims: readonly number[];
-  readonly data: Float32Array;
-}
-interface Ort {
-  readonly InferenceSession: {
-    create(
-      bytes: Uint8Array,
-      options: object,
-    ): Promise<{ run(feeds: Record<string, OrtTensor>): Promise<Record<string, OrtTensor>> }>;
-  };
-  readonly Tensor: new (type: "float32", data: Float32Array, dims: readonly number[]) => OrtTensor;
-}
-const ort = createRequire(import.meta.url)("onnxruntime-node") as Ort;
 
 // Sums in another order, and functions a few ulp apart, through up to ten operators.
 const near = (a: number, b: number) =>

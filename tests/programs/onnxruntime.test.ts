@@ -1,4 +1,3 @@
-import { createRequire } from "node:module";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { isTensor } from "../../host/core/tensor.ts";
@@ -8,25 +7,10 @@ import { close } from "../kit/core.ts";
 import { EXPORTED, EXPORTED_GRAPHS, make, REWRITTEN } from "../kit/exported.ts";
 import { randomLabels, randomTensor } from "../kit/models.ts";
 import { examples, frames, ONNX_MODELS } from "../kit/onnx-models.ts";
+import { ort } from "./ort.ts";
 
 /** onnxruntime-node runs what gruvy exports, and gives the same numbers. */
 
-interface OrtTensor {
-  readonly dims: readonly number[];
-  readonly data: Float32Array;
-}
-interface Session {
-  readonly inputNames: readonly string[];
-  readonly outputNames: readonly string[];
-  readonly inputMetadata: readonly { readonly name: string; readonly shape: readonly (number | string)[] }[];
-  run(feeds: Record<string, unknown>): Promise<Record<string, OrtTensor>>;
-}
-interface Ort {
-  readonly InferenceSession: { create(bytes: Uint8Array, options: object): Promise<Session> };
-  readonly Tensor: new (type: string, data: Float32Array | Int32Array, dims: readonly number[]) => OrtTensor;
-}
-
-const ort = createRequire(import.meta.url)("onnxruntime-node") as Ort;
 const open = (bytes: Uint8Array) => ort.InferenceSession.create(bytes, { intraOpNumThreads: 1, logSeverityLevel: 3 });
 
 /** float32 sums in another order, and functions a few ulp apart: some 1e-6 of the largest entry. */
