@@ -17,6 +17,14 @@ function checkAxis(given: unknown, otherwise: number, { rank, where }: Site): vo
     throw new FormatError(`${where}: axis ${shown(given)}; gruvy normalises features, the last axis, -1`);
 }
 
+/** An option that is a number, or a list of them. */
+function numbers(value: unknown, option: string, where: string): number[] {
+  const list: unknown[] = [value].flat(4);
+  if (!list.every((v) => typeof v === "number"))
+    throw new FormatError(`${where}: "${option}" ${shown(value)}; expected numbers`);
+  return list as number[];
+}
+
 export const convertLayerNorm: Converter = (c, site) => {
   checkAxis(c.axis, -1, site);
   if (c.rms_scaling === true) throw new FormatError(`${site.where}: rms_scaling; gruvy has it without`);
@@ -47,7 +55,8 @@ export const convertBatchNorm: Converter = (c, site) => {
     params(stored): Record<string, Tensor> {
       const { gamma, beta, mean, variance } = Object.fromEntries(names.map((name, i) => [name, stored[i]?.data]));
       if (!variance || [gamma, beta, mean].some((values) => values && values.length !== variance.length)) return {};
-      return { ...toAffine({ gamma, beta, mean, variance, epsilon: (c.epsilon ?? 1e-3) as number }) };
+      const [epsilon] = numbers(c.epsilon ?? 1e-3, "epsilon", site.where);
+      return { ...toAffine({ gamma, beta, mean, variance, epsilon }) };
     },
   };
 };
@@ -55,14 +64,14 @@ export const convertBatchNorm: Converter = (c, site) => {
 /** Statistics of the data: weights of the layer, or options. */
 export const convertNormalization: Converter = (c, site) => {
   if (c.axis !== null) checkAxis(c.axis, -1, site);
-  const option = (value: unknown) => Float64Array.from([value].flat(4), Number);
+  const option = (name: string) => Float64Array.from(numbers(c[name], name, site.where));
   return {
     layer: affine({ name: site.name }),
     within: [""],
     params(stored): Record<string, Tensor> {
       const given = typeof c.mean === "number" || Array.isArray(c.mean);
-      const mean = given ? option(c.mean) : stored[0]?.data;
-      const variance = given ? option(c.variance) : stored[1]?.data;
+      const mean = given ? option("mean") : stored[0]?.data;
+      const variance = given ? option("variance") : stored[1]?.data;
       if (!mean || mean.length !== variance?.length) return {};
       // Keras bounds the deviation, and adds nothing to it.
       const deviation = Float64Array.from(variance, (v) => Math.max(Math.sqrt(v), 1e-7));
@@ -77,14 +86,14 @@ export const convertNormalization: Converter = (c, site) => {
   };
 };
 
-export const convertRescaling: Converter = (c, { name }) => {
-  const numbers = (value: unknown): Tensor => {
-    const data = Float32Array.from([value].flat(4), Number);
+export const convertRescaling: Converter = (c, { name, where }) => {
+  const option = (key: string, otherwise: number): Tensor => {
+    const data = Float32Array.from(numbers(c[key] ?? otherwise, key, where));
     return { shape: data.length === 1 ? [] : [data.length], data };
   };
   return {
     layer: affine({ name }),
     within: [],
-    params: () => ({ scale: numbers(c.scale ?? 1), shift: numbers(c.offset ?? 0) }),
+    params: () => ({ scale: option("scale", 1), shift: option("offset", 0) }),
   };
 };

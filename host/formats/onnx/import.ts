@@ -68,13 +68,18 @@ function outputsOf(graph: Graph, onnx: OnnxModel): Output[] {
   const rows = all.filter(({ value }) => !isState(value));
   // Final states beside other outputs are the model's own; alone they are what it is for.
   const chosen = rows.length ? rows : all.slice(-1);
-  return chosen.map(({ name, value }) => {
-    const data = value.kind === "stack" ? value.parts[value.parts.length - 1] : graph.settle(value);
-    if (data.kind !== "data" || data.node < 0)
-      throw new FormatError(`${WHERE}: output ${shown(name)}: expected the output of a layer, got ${describe(data)}`);
-    checkOrder(name, data);
-    return { name, from: graph.read(flat(graph, data)) };
+  return chosen.flatMap(({ name, value }) => {
+    if (value.kind !== "stack") return output(graph, name, graph.settle(value));
+    // States of several layers in one tensor: an output each.
+    return value.parts.map((part, i) => output(graph, value.parts.length === 1 ? name : `${name}_${i}`, part));
   });
+}
+
+function output(graph: Graph, name: string, data: Value | Part): Output {
+  if (data.kind !== "data" || data.node < 0)
+    throw new FormatError(`${WHERE}: output ${shown(name)}: expected the output of a layer, got ${describe(data)}`);
+  checkOrder(name, data);
+  return { name, from: graph.read(flat(graph, data)) };
 }
 
 /** Axes may be in any order, but not those that are features together. */

@@ -32,6 +32,37 @@ test("a graph without outputs is refused", async () => {
   await refuses(() => loadModel(bytes), FormatError, /an ONNX graph without outputs/);
 });
 
+test("states of several layers in one output are an output each", async () => {
+  const numbers: NumbersOf = {
+    W: [[1, 6, 3], uniform(18, 1)],
+    R: [[1, 6, 2], uniform(12, 2)],
+    V: [[1, 6, 2], uniform(12, 3)],
+    first: [[1], [1]],
+  };
+  const nodes: NodeOf[] = [
+    ["Transpose", ["x"], ["t"], { perm: [1, 0, 2] }],
+    ["GRU", ["t", "W", "R"], ["a", "h"], { hidden_size: 2 }],
+    ["Squeeze", ["a", "first"], ["b"]],
+    ["GRU", ["b", "V", "R"], ["", "k"], { hidden_size: 2 }],
+  ];
+  const x = randomTensor([2, 4, 3], 1);
+  const alone = async (output: string) => {
+    const model = await loadModel(file([...nodes, ["Identity", [output], ["y"]]], numbers));
+    return (await model.predict(x)) as Tensor;
+  };
+  const model = await loadModel<Tensor[]>(file([...nodes, ["Concat", ["h", "k"], ["y"], { axis: 0 }]], numbers));
+  const made = Object.entries(await model.predict(x));
+  assert.equal(
+    made.map(([name, { shape }]) => [name, shape]),
+    [
+      ["y_0", [2, 2]],
+      ["y_1", [2, 2]],
+    ],
+  );
+  assert.equal(made[0][1].data, (await alone("h")).data);
+  assert.equal(made[1][1].data, (await alone("k")).data);
+});
+
 test("Max, Sum and Mean take any number of inputs, and all of them", async () => {
   const numbers: Record<string, [number[], Float32Array]> = {
     A: K,
