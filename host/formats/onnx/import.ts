@@ -13,7 +13,7 @@ import { describe, type Emitted, Graph, type Read } from "./reading/graph.ts";
 import { readNodes } from "./reading/layers.ts";
 import { roll } from "./reading/rolled.ts";
 import { flat } from "./reading/unrolled.ts";
-import type { Data, Part, Value } from "./reading/values.ts";
+import type { Data, MergedAxis, Part, Value } from "./reading/values.ts";
 
 const WHERE = "loadModel()";
 
@@ -82,8 +82,14 @@ function output(graph: Graph, name: string, data: Value | Part): Output {
   return { name, from: graph.read(flat(graph, data)) };
 }
 
-/** Axes may be in any order, but not those that are features together. */
+/** Axes may be in any order, but not those that are features together, nor may these be one with the batch. */
 function checkOrder(output: string, { axes, features }: Data): void {
+  const apart = (axis: MergedAxis) =>
+    !(axis.some(({ role }) => role === "batch") && axis.some((own) => features.includes(own)));
+  if (!axes.every(apart))
+    throw new FormatError(
+      `${WHERE}: output ${shown(output)}: its features are one axis with the batch; let the graph end before they are merged`,
+    );
   const places = axes.flat().flatMap((axis) => (axis.size === 1 ? [] : features.indexOf(axis)));
   const inOrder = places.filter((place) => place >= 0);
   if (inOrder.some((place, i) => place < (inOrder[i - 1] ?? -1)))

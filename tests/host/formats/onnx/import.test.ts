@@ -63,6 +63,19 @@ test("states of several layers in one output are an output each", async () => {
   assert.equal(made[1][1].data, (await alone("k")).data);
 });
 
+test("an output whose features are one axis with the batch is refused", async () => {
+  const numbers: NumbersOf = { W: [[2, 6, 3], uniform(36, 1)], R: [[2, 6, 2], uniform(24, 2)], to: [[2], [0, -1]] };
+  const nodes: NodeOf[] = [
+    ["GRU", ["x", "W", "R"], ["", "h"], { hidden_size: 2, direction: "bidirectional" }],
+    ["Reshape", ["h", "to"], ["y"]],
+  ];
+  await refuses(
+    () => loadModel(file(nodes, numbers)),
+    FormatError,
+    /output "y": its features are one axis with the batch/,
+  );
+});
+
 test("Max, Sum and Mean take any number of inputs, and all of them", async () => {
   const numbers: Record<string, [number[], Float32Array]> = {
     A: K,
