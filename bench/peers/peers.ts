@@ -186,13 +186,36 @@ export async function tfModel(
 /** Debian's: its NumPy and OpenBLAS go with it. */
 const PYTHON = process.env.GRUVY_BENCH_PYTHON ?? "/usr/bin/python3";
 
+/** A product of 512 x 512 matrices by PyTorch, in GFLOP/s. */
+const PRODUCT = `
+import time, torch
+torch.set_num_threads(1)
+a = torch.randn(512, 512)
+a @ a
+start = time.perf_counter()
+a @ a
+print(2 * 512**3 / (time.perf_counter() - start) / 1e9)
+`;
+
+/** Whether PyTorch is there, and no slower than it can be: with the reference BLAS it does 2 GFLOP/s, no fair peer. */
 export function hasTorch(): boolean {
+  let speed: number;
   try {
-    execFileSync(PYTHON, ["-c", "import torch"], { stdio: "ignore" });
-    return true;
+    speed = Number(
+      execFileSync(PYTHON, ["-c", PRODUCT], { env: torchEnvironment(), stdio: ["ignore", "pipe", "ignore"] }),
+    );
   } catch {
     return false;
   }
+  if (speed > 10) return true;
+  console.log(`PyTorch multiplies at ${speed.toFixed(1)} GFLOP/s here: apt-get install libopenblas0-openmp`);
+  return false;
+}
+
+function torchEnvironment(): NodeJS.ProcessEnv {
+  // Some images set a core type; OpenBLAS itself knows better.
+  const { OPENBLAS_CORETYPE, ...env } = process.env;
+  return { ...env, OMP_NUM_THREADS: "1" };
 }
 
 function base64({ shape, data }: { shape: number[]; data: Float32Array }) {
@@ -246,9 +269,7 @@ export async function torchModel(
   x: { shape: number[]; data: Float32Array },
   labels: number[],
 ) {
-  // Some images set a core type; OpenBLAS itself knows better.
-  const { OPENBLAS_CORETYPE, ...env } = process.env;
-  const child = new LineChild(PYTHON, [join(here, "children", "pytorch.py")], { ...env, OMP_NUM_THREADS: "1" });
+  const child = new LineChild(PYTHON, [join(here, "children", "pytorch.py")], torchEnvironment());
   const { version } = await child.ask<{ version: string }>({
     layers: layers.map(({ type, kernel, recurrentKernel, bias }) => ({
       type,
