@@ -51,6 +51,14 @@ export function transpose({ shape: [rows, columns], data }: Tensor): Tensor {
   return { shape: [columns, rows], data: out };
 }
 
+/** [a, b, c] to [c, b, a]: kernels [steps, features, filters] are [filters, features, steps] in PyTorch and ONNX. */
+export function reverseAxes({ shape: [a, b, c], data }: Tensor): Tensor {
+  const out = new Float32Array(data.length);
+  for (let i = 0; i < a; i++)
+    for (let j = 0; j < b; j++) for (let k = 0; k < c; k++) out[(k * b + j) * a + i] = data[(i * b + j) * c + k];
+  return { shape: [c, b, a], data: out };
+}
+
 /** Swaps the first two of three blocks of rows: [r | z | n] to [z | r | n], and back. */
 function swapGates({ shape, data }: Tensor): Tensor {
   const third = data.length / 3;

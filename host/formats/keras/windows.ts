@@ -4,6 +4,7 @@ import { shapeText, type Tensor } from "../../core/tensor.ts";
 import type { Activation } from "../../layers/activations.ts";
 import { conv1d } from "../../layers/conv1d.ts";
 import { pooling1d } from "../../layers/pooling1d.ts";
+import { reverseAxes } from "../gates.ts";
 import { type Config, readActivation, readInitializer } from "./config.ts";
 import { type Converter, channelsLast, given, none, type Piece, type Site, single, size } from "./piece.ts";
 
@@ -63,11 +64,7 @@ export const convertConv1d: Converter = (c, site) => {
 function fromKeras1({ shape, data }: Tensor, filters: unknown): Tensor {
   const [a, b, features, d] = shape;
   if (b === 1 && d === filters) return { shape: [a, features, d], data };
-  const [N, I, K] = shape;
-  const out = new Float32Array(data.length);
-  for (let n = 0; n < N; n++)
-    for (let i = 0; i < I; i++) for (let k = 0; k < K; k++) out[(k * I + i) * N + n] = data[(n * I + i) * K + k];
-  return { shape: [K, I, N], data: out };
+  return reverseAxes({ shape: shape.slice(0, 3), data });
 }
 
 /** A kernel whose steps stand the other way round. */

@@ -2,7 +2,7 @@ import { FormatError } from "../../core/errors.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import type { Json } from "../../layers/layer.ts";
 import type { Node } from "../../stacks/network.ts";
-import { fromTorchGru, toTorchGru, transpose } from "../gates.ts";
+import { fromTorchGru, reverseAxes, toTorchGru, transpose } from "../gates.ts";
 
 /**
  * Layers of gruvy as PyTorch's modules have them: which tensors, in which
@@ -76,8 +76,8 @@ const MODULES: Readonly<Record<string, (node: Node, where: string) => Descriptio
     return {
       kind: "nn.Conv1d",
       tensors: [{ name: "weight", shape: [N, I, size] }, ...(bias ? [{ name: "bias", shape: [N] }] : [])],
-      toGruvy: (t) => ({ kernel: turned(t.weight), ...(bias && { bias: t.bias }) }),
-      toTorch: (p) => ({ weight: turned(p.kernel), ...(bias && { bias: p.bias }) }),
+      toGruvy: (t) => ({ kernel: reverseAxes(t.weight), ...(bias && { bias: t.bias }) }),
+      toTorch: (p) => ({ weight: reverseAxes(p.kernel), ...(bias && { bias: p.bias }) }),
     };
   },
 
@@ -186,14 +186,6 @@ function stacked(parts: readonly Tensor[]): Tensor {
     data.set(part.data, i * part.data.length);
   });
   return { shape: [parts.length * n, ...rest], data };
-}
-
-/** [a, b, c] to [c, b, a]. */
-function turned({ shape: [a, b, c], data }: Tensor): Tensor {
-  const out = new Float32Array(data.length);
-  for (let i = 0; i < a; i++)
-    for (let j = 0; j < b; j++) for (let k = 0; k < c; k++) out[(k * b + j) * a + i] = data[(i * b + j) * c + k];
-  return { shape: [c, b, a], data: out };
 }
 
 interface Wrapped {

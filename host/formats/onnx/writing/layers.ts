@@ -1,5 +1,5 @@
-import type { Tensor } from "../../../core/tensor.ts";
 import type { Json } from "../../../layers/layer.ts";
+import { reverseAxes } from "../../gates.ts";
 import type { AttributeValue } from "../proto.ts";
 import { applyActivation, isPlain } from "./activations.ts";
 import { BODIES, JOINS, type Join } from "./bodies.ts";
@@ -105,7 +105,7 @@ const LAYERS: Readonly<Record<string, Native>> = {
     const { scope, owner, weights, config } = context;
     const windows = windowsOf(config);
     if (context.streaming || given.mask || !isPaddedAlike(windows)) return undefined;
-    const inputs = [scope.weight(`${owner}.W`, convKernel(weights.kernel))];
+    const inputs = [scope.weight(`${owner}.W`, reverseAxes(weights.kernel))];
     if (weights.bias) inputs.push(scope.weight(`${owner}.bias`, weights.bias));
     const y = windowed(context, given, "Conv", attributesOf(windows), inputs)!;
     const value = { ...y, name: turned(scope, y.name), features: config.filters as number };
@@ -136,12 +136,3 @@ const LAYERS: Readonly<Record<string, Native>> = {
 
   reverse: ({ scope }, [x]) => (x.mask ? undefined : { ...x, name: backwards(scope, x.name, x.timeFirst ? 0 : 1) }),
 };
-
-/** [steps, features, filters] to [filters, features, steps]. */
-function convKernel({ shape: [size, features, filters], data }: Tensor): Tensor {
-  const kernel = new Float32Array(data.length);
-  for (let k = 0; k < size; k++)
-    for (let i = 0; i < features; i++)
-      for (let n = 0; n < filters; n++) kernel[(n * features + i) * size + k] = data[(k * features + i) * filters + n];
-  return { shape: [filters, features, size], data: kernel };
-}
