@@ -1,13 +1,40 @@
-import { resolveActivation } from "../../../layers/activations.ts";
 import type { Json } from "../../../layers/layer.ts";
 import type { AttributeValue } from "../proto.ts";
-import { WHERE } from "./context.ts";
 import type { Scope } from "./scope.ts";
 
 /** Activations of gruvy as ONNX has them: functions of its GRU, and operators. */
 
-/** With alpha and beta where the config leaves them out. */
-const resolve = (activation: Json) => resolveActivation(WHERE, "activation", activation, true);
+interface Named {
+  readonly name: string;
+  readonly alpha: number;
+  readonly beta: number;
+}
+
+/**
+ * Where the config leaves them out. The table of host/layers/activations.ts,
+ * written again: shared, it would be a chunk of its own, 250 bytes for every page.
+ */
+const DEFAULTS: Readonly<Record<string, { alpha?: number; beta?: number }>> = {
+  hardSigmoid: { alpha: 1 / 6, beta: 0.5 },
+  hardSigmoid02: { alpha: 0.2, beta: 0.5 },
+  leakyRelu: { alpha: 0.01 },
+  elu: { alpha: 1 },
+  hardtanh: { alpha: -1, beta: 1 },
+  affine: { alpha: 1, beta: 0 },
+  scaledTanh: { alpha: 1, beta: 1 },
+  thresholdedRelu: { alpha: 1 },
+  clippedSigmoid: { alpha: 1 },
+  clippedTanh: { alpha: 1 },
+};
+
+function resolve(activation: Json): Named {
+  const { name, alpha, beta } = (typeof activation === "string" ? { name: activation } : activation) as {
+    name: string;
+    alpha?: number;
+    beta?: number;
+  };
+  return { name, alpha: alpha ?? DEFAULTS[name]?.alpha ?? 0, beta: beta ?? DEFAULTS[name]?.beta ?? 0 };
+}
 
 /** A GRU's function, and which of alpha and beta it takes. */
 const FUNCTIONS: Readonly<Record<string, { name: string; alpha?: true; beta?: true }>> = {
